@@ -1,0 +1,74 @@
+"""Checks at the door: bad input raises a ValueError that names the argument and says what was expected.
+
+They look only at shapes and values, so both floors use them, on arrays and on tensors.
+"""
+
+import math
+from typing import Any
+
+
+def shape(name: str, array: Any, expected: tuple) -> None:
+    """Check an array's shape.
+
+    Args:
+        name: the argument's name, for the message.
+        array: anything with a ``shape``.
+        expected: a size per axis; a string stands for a free size and appears in the message.
+
+    Raises:
+        ValueError: if the number of axes or a given size differs.
+    """
+    got = tuple(getattr(array, "shape", ()))
+    fits = len(got) == len(expected) and all(
+        isinstance(want, str) or size == want for size, want in zip(got, expected, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(size) for size in expected) + ("," if len(expected) == 1 else "")
+        raise ValueError(f"{name}: expected shape ({wanted}), got {got}")
+
+
+def finite(name: str, array: Any) -> None:
+    """Check that an array holds no NaN and no infinity.
+
+    Args:
+        name: the argument's name, for the message.
+        array: an array or tensor of real or complex numbers.
+
+    Raises:
+        ValueError: if an entry is NaN or infinite, saying how many.
+    """
+    if math.isfinite(abs(array.sum())):  # one pass; only a suspect sum is looked at more closely
+        return
+    bad = int((~(abs(array) < math.inf)).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {math.prod(array.shape)} entries are NaN or infinite")
+
+
+def one_of(name: str, value: Any, allowed) -> None:
+    """Check that a value is one of those allowed.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        allowed: what may be given.
+
+    Raises:
+        ValueError: if it is none of them, listing them.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def at_least(name: str, value: Any, smallest: int) -> None:
+    """Check a whole number against its lower bound.
+
+    Args:
+        name: the argument's name, for the message.
+        value: what was given.
+        smallest: the least value allowed.
+
+    Raises:
+        ValueError: if it is no whole number, or too small.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+        raise ValueError(f"{name}: expected a whole number >= {smallest}, got {value!r}")

@@ -1,0 +1,27 @@
+"""NumPy, float64, every gradient derived by hand: the book's equations, line for line."""
+
+from rnncourse.reference import (
+    activations,
+    bptt,
+    cells,
+    checkpoint,
+    jacobians,
+    losses,
+    optim,
+    readout,
+    rtrl,
+    unroll,
+)
+
+__all__ = [
+    "activations",
+    "bptt",
+    "cells",
+    "checkpoint",
+    "jacobians",
+    "losses",
+    "optim",
+    "readout",
+    "rtrl",
+    "unroll",
+]

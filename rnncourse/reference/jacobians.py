@@ -1,0 +1,46 @@
+"""Jacobians of one step and their products over time."""
+
+import numpy as np
+
+from rnncourse import doors
+from rnncourse.reference import unroll
+
+
+def steps(tape: unroll.Tape) -> np.ndarray:
+    """Jacobian of every step of a vanilla RNN, :eq:`eq-step-jacobian`: J_t = diag(phi'(a_t)) W_h.
+
+    Args:
+        tape: from ``unroll.forward`` with a vanilla cell.
+
+    Returns:
+        J_1..J_T with J_t = dh_t/dh_{t-1}, shape (T, B, H, H); the identity where a step is padding.
+    """
+    h = tape.hidden[1:]
+    slope = tape.cell.pull((), h, (np.ones_like(h),))[0]
+    J = slope[:, :, :, None] * tape.params.recurrent_weights
+    if tape.mask is None:
+        return J
+    return np.where(tape.mask[:, :, :, None], J, np.eye(h.shape[2]))
+
+
+def product(J: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Derivative of a later state by an earlier one, the latest factor leftmost, :eq:`eq-jacobian-product`.
+
+    Args:
+        J: J_1..J_T from :func:`steps`, shape (T, B, H, H).
+        start: tau, from 0: differentiate by h_tau.
+        stop: t, at least tau: differentiate h_t.
+
+    Returns:
+        J_t ... J_{tau+1}, shape (B, H, H); the identity if t = tau.
+
+    Raises:
+        ValueError: unless 0 <= start <= stop <= T.
+    """
+    doors.shape("J", J, ("T", "B", J.shape[-1], J.shape[-1]))
+    if not 0 <= start <= stop <= len(J):
+        raise ValueError(f"start, stop: expected 0 <= start <= stop <= {len(J)}, got {start}, {stop}")
+    total = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:]).copy()
+    for t in range(start, stop):
+        total = J[t] @ total
+    return total

@@ -1,0 +1,120 @@
+"""Losses over time: summed, or averaged over the steps that count."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rnncourse import doors
+
+REDUCTIONS = ("sum", "mean")
+
+
+class Tape(NamedTuple):
+    """What the forward pass leaves for the backward pass.
+
+    Attributes:
+        gradient: dL/dy_t, shape (T, B, O), zero where a step does not count.
+    """
+
+    gradient: np.ndarray
+
+
+def squared_error(outputs, targets, mask=None, reduction: str = "sum"):
+    """Half the squared distance to the target, :eq:`def-squared-error`.
+
+    Args:
+        outputs: y, shape (T, B, O).
+        targets: the same shape; may hold anything where the mask is False.
+        mask: booleans, shape (T, B): the steps that count; all unless given.
+        reduction: "sum" over steps and sequences, or "mean" over the steps that count.
+
+    Returns:
+        ``(value, tape)``: the loss, a scalar, and what :func:`backward` needs.
+
+    Raises:
+        ValueError: if a shape does not fit, a counted entry is not finite, or no step counts
+            in a mean.
+    """
+    mask = _steps(outputs, mask)
+    doors.shape("targets", targets, outputs.shape)
+    error = np.where(mask[:, :, None], outputs - targets, 0)
+    doors.finite("outputs - targets", error)
+    scale = _scale(mask, reduction)
+    return 0.5 * scale * (error * error).sum(), Tape(scale * error)  # not abs(): the complex step needs it analytic
+
+
+def cross_entropy(outputs, targets, mask=None, reduction: str = "sum"):
+    """Softmax cross-entropy in nats, :eq:`def-cross-entropy`.
+
+    Args:
+        outputs: logits y, shape (T, B, V).
+        targets: the right class of each step, integers in 0..V-1, shape (T, B); may hold
+            anything where the mask is False.
+        mask: booleans, shape (T, B): the steps that count; all unless given.
+        reduction: "sum" over steps and sequences, or "mean" over the steps that count.
+
+    Returns:
+        ``(value, tape)``: the loss, a scalar, and what :func:`backward` needs.
+
+    Raises:
+        ValueError: if a shape does not fit, a counted class is out of range, a counted logit
+            is not finite, or no step counts in a mean.
+    """
+    mask = _steps(outputs, mask)
+    V = outputs.shape[2]
+    targets = _classes(targets, mask, V)
+    logits = np.where(mask[:, :, None], outputs, 0)
+    doors.finite("outputs", logits)
+    logits = logits - logits.real.max(axis=2, keepdims=True)  # the largest is 0: exp cannot overflow
+    exps = np.exp(logits)
+    norms = exps.sum(axis=2, keepdims=True)
+    right = np.arange(V) == targets[:, :, None]
+    losses = np.log(norms[:, :, 0]) - np.where(right, logits, 0).sum(axis=2)
+    scale = _scale(mask, reduction)
+    return scale * np.where(mask, losses, 0).sum(), Tape(scale * mask[:, :, None] * (exps / norms - right))
+
+
+def backward(tape: Tape) -> np.ndarray:
+    """The gradient with respect to the outputs, :eq:`eq-loss-gradients`.
+
+    Args:
+        tape: from one of the losses.
+
+    Returns:
+        e_t = dL/dy_t, shape (T, B, O).
+    """
+    return tape.gradient
+
+
+def _steps(outputs, mask) -> np.ndarray:
+    """The mask as booleans of shape (T, B)."""
+    doors.shape("outputs", outputs, ("T", "B", "O"))
+    if mask is None:
+        return np.ones(outputs.shape[:2], bool)
+    mask = np.asarray(mask)
+    doors.shape("mask", mask, outputs.shape[:2])
+    if mask.dtype != bool:
+        raise ValueError(f"mask: expected booleans, got {mask.dtype}")
+    return mask
+
+
+def _classes(targets, mask: np.ndarray, V: int) -> np.ndarray:
+    """The targets as classes in range, with 0 where a step does not count."""
+    targets = np.asarray(targets)
+    doors.shape("targets", targets, mask.shape)
+    if not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(f"targets: expected integer classes, got {targets.dtype}")
+    targets = np.where(mask, targets, 0)
+    if targets.size and (targets.min() < 0 or targets.max() >= V):
+        raise ValueError(f"targets: expected classes in 0..{V - 1}, got {targets.min()}..{targets.max()}")
+    return targets
+
+
+def _scale(mask: np.ndarray, reduction: str) -> float:
+    """What each counted step weighs."""
+    doors.one_of("reduction", reduction, REDUCTIONS)
+    if reduction == "sum":
+        return 1.0
+    if not mask.any():
+        raise ValueError("mask: a mean over no step at all has no value")
+    return 1.0 / mask.sum()
