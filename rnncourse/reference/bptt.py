@@ -58,7 +58,7 @@ def full(
     """
     start = params.initial_state if state is None else state
     hidden, final, tape = unroll.forward(cell, params.cell, inputs, start, lengths)
-    value, e, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
+    value, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
     back = unroll.backward(tape, g)
     d_start = back.initial_state[0] if state is None else np.zeros_like(params.initial_state)
     return Result(value, ModelParams(back.params, d_readout, d_start), final)
@@ -100,7 +100,7 @@ def sliding(
     """
     doors.at_least("window", window, 0)
     hidden, final, tape = unroll.forward(cell, params.cell, inputs, params.initial_state, lengths)
-    value, e, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
+    value, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
     W_h = params.cell.recurrent_weights
     saved = tape.hidden[1:]
     term = g  # after k rounds: what loss t + k sends to h_t
@@ -181,9 +181,9 @@ def _counted(mask, tape: unroll.Tape):
 
 
 def _read(params: ModelParams, hidden, targets, loss, mask, reduction):
-    """Readout and loss, forwards and backwards: value, e_t, readout gradients, g_t."""
+    """Readout and loss, forwards and backwards: value, readout gradients, g_t."""
     outputs, tape = readout.forward(params.readout, hidden)
     value, loss_tape = loss(outputs, targets, mask, reduction)
     e = losses.backward(loss_tape)
     d_readout, g = readout.backward(tape, e)
-    return value, e, d_readout, g
+    return value, d_readout, g

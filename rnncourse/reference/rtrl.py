@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncourse import doors
 from rnncourse.params import ModelParams, RNNParams
 from rnncourse.reference import losses, readout, unroll
 from rnncourse.reference.bptt import Result
