@@ -4,6 +4,7 @@ They look only at shapes and values, so both floors use them, on arrays and on t
 """
 
 import math
+from numbers import Integral
 from typing import Any
 
 
@@ -25,6 +26,22 @@ def shape(name: str, array: Any, expected: tuple) -> None:
     if not fits:
         wanted = ", ".join(str(size) for size in expected) + ("," if len(expected) == 1 else "")
         raise ValueError(f"{name}: expected shape ({wanted}), got {got}")
+
+
+def sequences(name: str, array: Any, features: int | str) -> None:
+    """Check a batch of sequences: three axes, and neither time nor batch empty.
+
+    Args:
+        name: the argument's name, for the message.
+        array: anything with a ``shape``.
+        features: the size of the last axis; a string stands for a free size.
+
+    Raises:
+        ValueError: if the shape is not (T, B, features), or T or B is 0.
+    """
+    shape(name, array, ("T", "B", features))
+    if 0 in array.shape[:2]:
+        raise ValueError(f"{name}: expected at least one step and one sequence, got shape {tuple(array.shape)}")
 
 
 def finite(name: str, array: Any) -> None:
@@ -70,5 +87,5 @@ def at_least(name: str, value: Any, smallest: int) -> None:
     Raises:
         ValueError: if it is no whole number, or too small.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < smallest:
         raise ValueError(f"{name}: expected a whole number >= {smallest}, got {value!r}")

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncourse import doors
+
 Array = Any  # a NumPy array on the reference floor, a torch tensor on the other
 
 
@@ -66,7 +68,12 @@ def init_rnn(
 
     Returns:
         The parameters, float64.
+
+    Raises:
+        ValueError: if a size is no whole number, or less than 1.
     """
+    doors.at_least("inputs", inputs, 1)
+    doors.at_least("hidden", hidden, 1)
     scale = inputs**-0.5 if input_scale is None else input_scale
     return RNNParams(
         input_weights=scale * rng.standard_normal((hidden, inputs)),
@@ -85,7 +92,12 @@ def init_readout(rng: np.random.Generator, hidden: int, outputs: int) -> Readout
 
     Returns:
         The parameters, float64.
+
+    Raises:
+        ValueError: if a size is no whole number, or less than 1.
     """
+    doors.at_least("hidden", hidden, 1)
+    doors.at_least("outputs", outputs, 1)
     return ReadoutParams(hidden**-0.5 * rng.standard_normal((outputs, hidden)), np.zeros(outputs))
 
 
@@ -103,6 +115,9 @@ def init_model(
 
     Returns:
         The parameters, float64.
+
+    Raises:
+        ValueError: if a size is no whole number, or less than 1.
     """
     cell = init_rnn(rng, inputs, hidden, input_scale)
     return ModelParams(cell, init_readout(rng, hidden, outputs), np.zeros(hidden))
@@ -117,7 +132,11 @@ def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:
 
     Returns:
         Q, shape (size, size), float64.
+
+    Raises:
+        ValueError: if the size is no whole number, or less than 1.
     """
+    doors.at_least("size", size, 1)
     Q, R = np.linalg.qr(rng.standard_normal((size, size)))
     return Q * np.sign(np.diag(R))  # without the signs the draw would not be uniform
 

@@ -113,8 +113,8 @@ def sliding(
         if k < window:
             d_start += sent[0]
         term = sent[1:]
-    d_cell = weight_gradients(tape, delta)
-    return Result(value, ModelParams(d_cell, d_readout, d_start.sum(axis=0)), final)
+    d_start = d_start.sum(axis=0) if tape.shared_start else d_start
+    return Result(value, ModelParams(weight_gradients(tape, delta), d_readout, d_start), final)
 
 
 def chunked(
@@ -143,6 +143,8 @@ def chunked(
     Raises:
         ValueError: if anything does not fit, naming it.
     """
+    inputs = unroll.as_floats(inputs)
+    doors.sequences("inputs", inputs, "D")
     doors.at_least("chunk", chunk, 1)
     doors.one_of("reduction", reduction, losses.REDUCTIONS)
     if len(inputs) != len(targets):
@@ -177,7 +179,7 @@ def _counted(mask, tape: unroll.Tape):
     if tape.mask is None:
         return mask
     real = tape.mask[:, :, 0]
-    return real if mask is None else real & np.asarray(mask)
+    return real if mask is None else real & losses.as_mask(mask, real.shape)
 
 
 def _read(params: ModelParams, hidden, targets, loss, mask, reduction):

@@ -42,8 +42,10 @@ def full(
     Raises:
         ValueError: if anything does not fit, naming it.
     """
+    inputs = unroll.as_floats(inputs)
+    doors.sequences("inputs", inputs, "D")
     T = len(inputs)
-    segment = max(1, math.isqrt(T)) if segment is None else segment
+    segment = math.isqrt(T) if segment is None else segment
     doors.at_least("segment", segment, 1)
     doors.one_of("reduction", reduction, losses.REDUCTIONS)
     if len(targets) != T:

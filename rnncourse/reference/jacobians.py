@@ -20,7 +20,7 @@ def steps(tape: unroll.Tape) -> np.ndarray:
     J = slope[:, :, :, None] * tape.params.recurrent_weights
     if tape.mask is None:
         return J
-    return np.where(tape.mask[:, :, :, None], J, np.eye(h.shape[2]))
+    return np.where(tape.mask[:, :, :, None], J, np.eye(h.shape[2], dtype=h.dtype))
 
 
 def product(J: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -38,9 +38,11 @@ def product(J: np.ndarray, start: int, stop: int) -> np.ndarray:
         ValueError: unless 0 <= start <= stop <= T.
     """
     doors.shape("J", J, ("T", "B", J.shape[-1], J.shape[-1]))
-    if not 0 <= start <= stop <= len(J):
-        raise ValueError(f"start, stop: expected 0 <= start <= stop <= {len(J)}, got {start}, {stop}")
-    total = np.broadcast_to(np.eye(J.shape[-1]), J.shape[1:]).copy()
+    doors.at_least("start", start, 0)
+    doors.at_least("stop", stop, start)
+    if stop > len(J):
+        raise ValueError(f"stop: expected at most {len(J)}, the number of steps, got {stop}")
+    total = np.broadcast_to(np.eye(J.shape[-1], dtype=J.dtype), J.shape[1:]).copy()
     for t in range(start, stop):
         total = J[t] @ total
     return total

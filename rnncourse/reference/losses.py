@@ -71,7 +71,8 @@ def cross_entropy(outputs, targets, mask=None, reduction: str = "sum"):
     right = np.arange(V) == targets[:, :, None]
     losses = np.log(norms[:, :, 0]) - np.where(right, logits, 0).sum(axis=2)
     scale = _scale(mask, reduction)
-    return scale * np.where(mask, losses, 0).sum(), Tape(scale * mask[:, :, None] * (exps / norms - right))
+    gradient = np.where(mask[:, :, None], scale * (exps / norms - right), 0)
+    return scale * np.where(mask, losses, 0).sum(), Tape(gradient)
 
 
 def backward(tape: Tape) -> np.ndarray:
@@ -86,16 +87,30 @@ def backward(tape: Tape) -> np.ndarray:
     return tape.gradient
 
 
-def _steps(outputs, mask) -> np.ndarray:
-    """The mask as booleans of shape (T, B)."""
-    doors.shape("outputs", outputs, ("T", "B", "O"))
-    if mask is None:
-        return np.ones(outputs.shape[:2], bool)
+def as_mask(mask, shape: tuple) -> np.ndarray:
+    """The steps that count, checked.
+
+    Args:
+        mask: booleans, shape (T, B).
+        shape: (T, B).
+
+    Returns:
+        The mask as an array.
+
+    Raises:
+        ValueError: if its shape differs, or it does not hold booleans.
+    """
     mask = np.asarray(mask)
-    doors.shape("mask", mask, outputs.shape[:2])
+    doors.shape("mask", mask, shape)
     if mask.dtype != bool:
         raise ValueError(f"mask: expected booleans, got {mask.dtype}")
     return mask
+
+
+def _steps(outputs, mask) -> np.ndarray:
+    """The mask, all True unless given."""
+    doors.shape("outputs", outputs, ("T", "B", "O"))
+    return np.ones(outputs.shape[:2], bool) if mask is None else as_mask(mask, outputs.shape[:2])
 
 
 def _classes(targets, mask: np.ndarray, V: int) -> np.ndarray:
@@ -117,4 +132,4 @@ def _scale(mask: np.ndarray, reduction: str) -> float:
         return 1.0
     if not mask.any():
         raise ValueError("mask: a mean over no step at all has no value")
-    return 1.0 / mask.sum()
+    return 1.0 / int(mask.sum())  # a plain number, so that float32 stays float32

@@ -31,11 +31,13 @@ def forward(params: ReadoutParams, hidden: np.ndarray) -> tuple[np.ndarray, Tape
         ``(outputs, tape)``: y_1..y_T, shape (T, B, O), and what :func:`backward` needs.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or a parameter is not finite.
     """
     W_y, b_y = params
     doors.shape("weights", W_y, ("O", "H"))
     doors.shape("bias", b_y, (W_y.shape[0],))
+    doors.finite("weights", W_y)
+    doors.finite("bias", b_y)
     doors.shape("hidden", hidden, ("T", "B", W_y.shape[1]))
     return hidden @ W_y.T + b_y, Tape(params, hidden)
 

@@ -35,7 +35,8 @@ def start(params: RNNParams, batch: int) -> Influence:
         Zeros, and the identity for each sequence.
     """
     H, D = params.input_weights.shape
-    return Influence(np.zeros((batch, H, H, D + H + 1)), np.tile(np.eye(H), (batch, 1, 1)))
+    dtype = np.result_type(*params)
+    return Influence(np.zeros((batch, H, H, D + H + 1), dtype), np.tile(np.eye(H, dtype=dtype), (batch, 1, 1)))
 
 
 def step(params: RNNParams, influence: Influence, x, h_previous, slope) -> Influence:
@@ -53,7 +54,7 @@ def step(params: RNNParams, influence: Influence, x, h_previous, slope) -> Influ
     """
     W_h = params.recurrent_weights
     B, H = h_previous.shape
-    z = np.concatenate([x, h_previous, np.ones((B, 1))], axis=1)
+    z = np.concatenate([x, h_previous, np.ones((B, 1), x.dtype)], axis=1)
     weights = (W_h @ influence.weights.reshape(B, H, -1)).reshape(influence.weights.shape)
     units = np.arange(H)
     weights[:, units, units] += z[:, None, :]  # the immediate part: unit i sees row i of the weights
@@ -92,9 +93,10 @@ def full(
     influence = start(params.cell, B)
     d_joint, d_start = 0.0, 0.0
     for t in range(T):
-        slope = cell.pull((), tape.saved[t], (np.ones((B, 1)),))[0]
+        slope = cell.pull((), tape.saved[t], (np.ones_like(g[t]),))[0]
         influence = step(params.cell, influence, tape.inputs[t], tape.hidden[t], slope)
         d_joint = d_joint + np.tensordot(g[t], influence.weights, axes=2)
-        d_start = d_start + np.tensordot(g[t], influence.start, axes=2)
+        d_start = d_start + np.einsum("bi,bij->bj", g[t], influence.start)
     d_x, d_h, d_b = np.split(d_joint, [D, D + hidden.shape[2]], axis=1)
+    d_start = d_start.sum(axis=0) if tape.shared_start else d_start
     return Result(value, ModelParams(RNNParams(d_x, d_h, d_b[:, 0]), d_readout, d_start), final)

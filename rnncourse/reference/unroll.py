@@ -73,7 +73,7 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
     x, mask = _enter(cell, params, inputs, lengths)
     T, B, _ = x.shape
     H = W_h.shape[1]
-    state, shared = _start(cell, initial_state, B, H, np.result_type(x, W_h))
+    state, shared = _start(cell, initial_state, B, H, np.result_type(x, *params))
     hidden = np.empty((T + 1, B, H), state[0].dtype)
     hidden[0] = state[0]
     ax = (x.reshape(T * B, -1) @ W_x.T + b).reshape(T, B, -1)
@@ -151,11 +151,11 @@ def _enter(cell: Cell, params: NamedTuple, inputs, lengths) -> tuple[np.ndarray,
     doors.shape("input_weights", W_x, (cell.gates * H, "D"))
     doors.shape("bias", b, (cell.gates * H,))
     x = as_floats(inputs)
-    doors.shape("inputs", x, ("T", "B", W_x.shape[1]))
+    doors.sequences("inputs", x, W_x.shape[1])
     mask = None
     if lengths is not None:
         valid = masks.valid_steps(lengths, len(x))
-        doors.shape("lengths", valid[0] if len(valid) else np.asarray(lengths), (x.shape[1],))
+        doors.shape("lengths", valid[0], (x.shape[1],))
         mask = valid[:, :, None]
         x = np.where(mask, x, 0)
     for name, array in [("inputs", x), *zip(params._fields, params, strict=True)]:
