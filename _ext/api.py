@@ -1,0 +1,15 @@
+"""The library's reference without the noise that Python adds to a NamedTuple."""
+
+from collections import namedtuple
+
+FIELD = type(namedtuple("_", "field").field)  # noqa: PYI024 - only its descriptor is wanted
+
+
+def skip_fields(app, what, name, member, skip, options):
+    """Leave a NamedTuple's fields to its docstring; "Alias for field number 0" helps nobody."""
+    return True if isinstance(member, FIELD) else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_fields)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
