@@ -38,20 +38,20 @@ class KneserNey(NamedTuple):
 
     Attributes:
         levels: for grams of length 1, 2, ... n.
-        size: V, the number of classes.
+        alphabet: V, the number of classes.
     """
 
     levels: tuple[Level, ...]
-    size: int
+    alphabet: int
 
     @classmethod
-    def fit(cls, tokens, order: int, size: int) -> "KneserNey":
+    def fit(cls, tokens, order: int, alphabet: int) -> "KneserNey":
         """Count a text.
 
         Args:
             tokens: the text, integers in 0..V-1, shape (N,).
             order: n, the length of the longest grams; 3 makes a trigram model.
-            size: V, the number of classes.
+            alphabet: V, the number of classes.
 
         Returns:
             The model.
@@ -60,15 +60,16 @@ class KneserNey(NamedTuple):
             ValueError: if a token is out of range, or the text is shorter than one gram.
         """
         doors.at_least("order", order, 1)
-        tokens = _as_text(tokens, size)
+        doors.at_least("alphabet", alphabet, 1)
+        tokens = _as_text(tokens, alphabet)
         if len(tokens) < order:
             raise ValueError(f"tokens: expected at least {order}, one gram of this order, got {len(tokens)}")
-        tables = _gram_tables(tokens, order, size)
+        tables = _gram_tables(tokens, order, alphabet)
         counts = [_continuations(*pair) for pair in pairwise(tables)]
         counts.append(np.bincount(tables[-1][1]))
         sizes = [1] + [len(grams) for grams, _ in tables]  # one context of length 0
-        levels = (_level(grams, c, n, size) for (grams, _), c, n in zip(tables, counts, sizes, strict=False))
-        return cls(tuple(levels), size)
+        levels = (_level(grams, c, n, alphabet) for (grams, _), c, n in zip(tables, counts, sizes, strict=False))
+        return cls(tuple(levels), alphabet)
 
     def probabilities(self, tokens) -> np.ndarray:
         """How probable each token of a text was, given those before it.
@@ -82,12 +83,12 @@ class KneserNey(NamedTuple):
         Raises:
             ValueError: if a token is out of range.
         """
-        tokens = _as_text(tokens, self.size)
-        p = np.full(len(tokens), 1 / self.size)
+        tokens = _as_text(tokens, self.alphabet)
+        p = np.full(len(tokens), 1 / self.alphabet)
         context = np.zeros(len(tokens), np.int64)  # number of the gram that ends just before, -1 if never seen
         for k, level in enumerate(self.levels):
             here = slice(k, None)  # earlier tokens have no context this long: they keep the shorter one's answer
-            found = _look_up(level.grams, np.where(context < 0, -1, context * self.size + tokens[here]))
+            found = _look_up(level.grams, np.where(context < 0, -1, context * self.alphabet + tokens[here]))
             p[here] = _interpolate(level, found, context, p[here])
             context = found[:-1]
         return p
@@ -102,7 +103,7 @@ class KneserNey(NamedTuple):
             Probabilities that sum to 1, shape (V,).
         """
         longest = np.asarray(context, np.int64)[len(context) - min(len(context), len(self.levels) - 1) :]
-        return np.array([self.probabilities(np.append(longest, w))[-1] for w in range(self.size)])
+        return np.array([self.probabilities(np.append(longest, w))[-1] for w in range(self.alphabet)])
 
     def bits(self, tokens) -> float:
         """How many bits this model needs for a token of a text, on average.
