@@ -1,0 +1,38 @@
+"""The drawing habits that all chapters share: one palette, one style, one way to show a picture.
+
+A chapter calls ``figures.style()`` once and ends each plotting cell with ``figures.show(fig, alt=...)``.
+Diagrams are built from ``node``, ``row`` and ``arrow`` on a ``canvas`` measured in inches.
+"""
+
+from rnncourse.figures.course import CHAPTERS, PARTS, course_map
+from rnncourse.figures.curves import axes, baseline, grid_of_pairs, spread
+from rnncourse.figures.display import png, save, show
+from rnncourse.figures.palette import COLOURS, SMALLEST_TEXT, STYLE, ink, style, tint
+from rnncourse.figures.primitives import Node, arrow, canvas, cut, node, row
+from rnncourse.figures.unrolled import unrolled_graph
+
+__all__ = [
+    "CHAPTERS",
+    "COLOURS",
+    "PARTS",
+    "SMALLEST_TEXT",
+    "STYLE",
+    "Node",
+    "arrow",
+    "axes",
+    "baseline",
+    "canvas",
+    "course_map",
+    "cut",
+    "grid_of_pairs",
+    "ink",
+    "node",
+    "png",
+    "row",
+    "save",
+    "show",
+    "spread",
+    "style",
+    "tint",
+    "unrolled_graph",
+]
