@@ -1,6 +1,7 @@
 """The character model: its gradient, its bookkeeping, and that it learns and writes what can be learned."""
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -120,3 +121,30 @@ def test_impossible_settings_are_refused(wrong):
 def test_sampling_needs_a_prompt_and_some_warmth(model, prompt, temperature):
     with pytest.raises(ValueError, match=r"prompt|alphabet"):
         characters.sample(model, ALPHABET, np.random.default_rng(0), prompt, 3, temperature)
+
+
+def test_low_temperature_plays_safe(model):
+    """Half the temperature squares the odds; near zero only the likeliest character is left."""
+    cold = {characters.sample(model, ALPHABET, np.random.default_rng(k), "ab", 12, temperature=1e-6) for k in range(5)}
+    warm = {characters.sample(model, ALPHABET, np.random.default_rng(k), "ab", 12, temperature=1.0) for k in range(5)}
+    assert len(cold) == 1 and len(warm) == 5
+
+
+def test_shrinking_takes_the_rate_times_the_share_off():
+    (plain, _), (shrunk, _) = (
+        next(characters.updates(CORPUS, 8, 1, rate=0.01, streams=4, stretch=10, shrink=share)) for share in (0.0, 5.0)
+    )
+    for (name, a), (_, b) in zip(named_arrays(plain), named_arrays(shrunk), strict=True):
+        assert np.allclose(b, 0.95 * a, rtol=1e-5, atol=1e-8), name
+
+
+def test_looking_does_not_count_as_training(monkeypatch):
+    def slow_look(params, tokens):
+        time.sleep(0.1)
+        return 1.0
+
+    monkeypatch.setattr(characters, "bits_per_character", slow_look)
+    began = time.perf_counter()
+    _, history = characters.train(CORPUS, steps=10, **SMALL)
+    passed = time.perf_counter() - began
+    assert history[-1].seconds < passed - 0.95
