@@ -1,0 +1,29 @@
+"""PyTorch, any device: the names of :mod:`rnncourse.reference`, with gradients by autograd."""
+
+from rnncourse.gpu import (
+    activations,
+    bptt,
+    cells,
+    checkpoint,
+    graph,
+    jacobians,
+    losses,
+    modules,
+    readout,
+    rtrl,
+    unroll,
+)
+
+__all__ = [
+    "activations",
+    "bptt",
+    "cells",
+    "checkpoint",
+    "graph",
+    "jacobians",
+    "losses",
+    "modules",
+    "readout",
+    "rtrl",
+    "unroll",
+]
