@@ -1,5 +1,8 @@
 """The checks of the exercises: verdicts, comparisons, and every diagnosis they claim to make."""
 
+import sys
+import warnings
+
 import numpy as np
 import pytest
 
@@ -86,7 +89,9 @@ def spoil(x):
 
 
 def chatty(x):
-    np.log(np.zeros(1))  # a warning on stderr would cost a student the points
+    np.log(np.zeros(1))
+    warnings.warn("careful", stacklevel=1)
+    print("half way", file=sys.stderr)
     return 2 * x
 
 
@@ -101,8 +106,9 @@ def chatty(x):
         (lambda x: None, "not yet", "not yet. <lambda> returned None: is its return missing?"),
     ],
 )
-def test_a_task_prints_a_verdict_and_never_raises(function, state, printed, capfd):
+def test_a_task_prints_a_verdict_and_never_raises(function, state, printed, capfd, recwarn):
     double(function)
+    assert not recwarn  # a word on stderr would cost a student the points
     assert double.state == state
     assert capfd.readouterr() == (f"Task 1, double it: {printed}\n", "")
 
@@ -112,7 +118,7 @@ def test_an_error_in_the_students_code_is_told_in_one_line_with_its_place(capsys
     said = capsys.readouterr().out
     assert said.startswith("Task 1, double it: not yet. crash raised ValueError: matmul: ") and said.count("\n") == 1
     line = crash.__code__.co_firstlineno + 1
-    assert said.endswith(f"(line {line} of its cell: return x @ np.zeros((5, 5)))\n")
+    assert said.endswith(f"(in crash, line {line} of its cell: return x @ np.zeros((5, 5)))\n")
 
 
 def test_require_raises_what_nbgrader_needs():
@@ -121,6 +127,10 @@ def test_require_raises_what_nbgrader_needs():
         double.require(stub)
     with pytest.raises(AssertionError, match="not the double"):
         double.require(lambda x: x + 3, number=4)
+
+
+def test_jupyter_shows_a_wrong_answer_without_the_way_there():
+    assert Wrong("it is not the double.")._render_traceback_() == ["Not yet: it is not the double."]
 
 
 def test_the_scoreboard_says_what_is_still_to_do(capsys):

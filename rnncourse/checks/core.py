@@ -4,9 +4,11 @@ A task is used in two ways. Called, it prints a verdict and never raises, so tha
 runs from top to bottom. ``require`` raises, as a graded cell must.
 """
 
+import contextlib
 import copy
 import functools
 import inspect
+import io
 import traceback
 import warnings
 from collections.abc import Callable
@@ -22,6 +24,10 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 class Wrong(AssertionError):
     """An answer that is not right; its text says what is wrong, and if possible why."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What Jupyter shows: the verdict alone. How it was reached is noise to a student."""
+        return [f"Not yet: {self}"]
 
 
 class Task:
@@ -67,11 +73,11 @@ class Task:
             NotImplementedError: if the stub is still there.
             Wrong: if an answer is not right.
         """
-        __tracebackhide__ = True
         try:
             self.judge(*answers, **problem)
-        except (NotImplementedError, Wrong) as verdict:
-            raise verdict.with_traceback(None) from None  # a verdict on the answer: how it was reached is noise
+        except NotImplementedError as stub:
+            stub._render_traceback_ = lambda: ["NotImplementedError: still to do."]  # all that Jupyter shows
+            raise
 
 
 def task(number: str, title: str, points: int) -> Callable[[Callable], Task]:
@@ -117,8 +123,7 @@ def call(function: Callable, *arguments: Any) -> Any:
     """
     given = copy.deepcopy(arguments)
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a graded cell that writes to stderr is scored zero
+        with _quiet():
             answer = function(*given)
     except NotImplementedError:
         raise
@@ -130,13 +135,21 @@ def call(function: Callable, *arguments: Any) -> Any:
     return answer
 
 
+@contextlib.contextmanager
+def _quiet():
+    """Keep warnings and stderr silent: nbgrader scores a graded cell that writes there as zero."""
+    with np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _explain(function: Callable, error: Exception) -> str:
     """One line: what was raised, and which line of the student's raised it."""
     said = f"{_name(function)} raised {type(error).__name__}: {' '.join(str(error).split())}"
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_students(frame.filename)]
     if not own:
         return said
-    return f"{said} (line {own[-1].lineno} of its cell: {own[-1].line})"
+    return f"{said} (in {own[-1].name}, line {own[-1].lineno} of its cell: {own[-1].line})"
 
 
 def _is_students(filename: str) -> bool:
