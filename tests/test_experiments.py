@@ -1,0 +1,117 @@
+"""Every experiment runs, at toy size; records say how they came about; stale ones are noticed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnncourse import records
+from rnncourse.params import init_model, named_arrays
+from tools import records as tool
+
+SCRIPTS = {script.stem: script for script in tool.scripts()}
+RECORDED = sorted(file.stem for file in records.FOLDER.glob("*.json"))
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_runs_at_toy_size(name, tmp_path):
+    out = tmp_path / f"{name}.json"
+    subprocess.run(
+        [sys.executable, SCRIPTS[name], "--toy", "--out", out],
+        cwd=tmp_path,
+        env=os.environ | ONE_THREAD,
+        check=True,
+        timeout=120,
+    )
+    record = records.load(name, tmp_path)
+    assert record["code"] == tool.code_hash(SCRIPTS[name])
+    assert {"command", "date", "versions", "machine", "settings"} <= set(record)
+    assert os.listdir(tmp_path) == [out.name], "a draft was left behind"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_toy_cannot_replace_a_record(name, tmp_path):
+    failed = subprocess.run([sys.executable, SCRIPTS[name], "--toy"], cwd=tmp_path, capture_output=True, text=True)
+    assert failed.returncode == 2 and "--out" in failed.stderr
+
+
+def test_there_are_records_and_each_has_its_script():
+    assert RECORDED and set(RECORDED) <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_record_was_made_by_the_full_script(name):
+    record = records.load(name)
+    assert record["command"].startswith(f"python experiments/{name}.py") and "--toy" not in record["command"]
+    assert record["date"] and record["versions"]["python"]
+
+
+def test_hand_gradients_agree_with_the_twin():
+    sys.path.insert(0, str(tool.ROOT / "experiments"))
+    import char_rnn
+
+    rng = np.random.default_rng(0)
+    model = init_model(rng, 5, 7, 5)
+    inputs, targets = rng.integers(0, 5, (2, 9, 3))
+    state = (rng.standard_normal((3, 7)),)
+    ours, twin = (char_rnn.GRADIENTS[floor](model, inputs, targets, state, 9) for floor in ("reference", "gpu"))
+    assert ours.loss == pytest.approx(twin.loss, rel=1e-12)
+    for (name, a), (_, b) in zip(named_arrays(ours.gradients), named_arrays(twin.gradients), strict=True):
+        assert np.allclose(a, b, rtol=1e-10, atol=1e-13), name
+    assert np.allclose(ours.final_state[0], twin.final_state[0], rtol=1e-12)
+
+
+def test_the_network_read_better_than_the_trigram():
+    record = records.load("char_rnn")
+    bar = {model["order"]: model["test"] for model in record["kneser_ney"]}
+    by_hand = [run for run in record["runs"] if run["floor"] == "reference"]
+    twins = [run for run in record["runs"] if run["floor"] == "gpu"]
+    assert len({run["seed"] for run in by_hand}) >= 3 and twins
+    assert all(run["test"] < 2.05 < bar[3] - 0.5 for run in by_hand + twins)
+    assert abs(twins[0]["test"] - by_hand[0]["test"]) < 0.05
+
+
+def test_a_missing_record_is_explained():
+    with pytest.raises(FileNotFoundError, match=r"no record 'nothing'.*python experiments/nothing.py"):
+        records.load("nothing")
+    with pytest.raises(ValueError, match="letters, digits"):
+        records.load("../secrets")
+
+
+def test_fresh_stale_and_missing_are_told_apart(tmp_path):
+    script = SCRIPTS["char_rnn"]
+    assert tool.state(script, tmp_path) == "missing"
+    tool.write({"code": tool.code_hash(script)}, script, tmp_path / "char_rnn.json")
+    assert tool.state(script, tmp_path) == "fresh"
+    tool.write({"code": "of another day"}, script, tmp_path / "char_rnn.json")
+    assert tool.state(script, tmp_path) == "stale"
+
+
+def test_the_hash_follows_the_library(tmp_path, monkeypatch):
+    files = []
+    monkeypatch.setattr(tool, "digest", lambda *paths: files.extend(paths))
+    tool.code_hash(SCRIPTS["char_rnn"])
+    names = {file.relative_to(tool.ROOT).as_posix() for file in files}
+    assert {"experiments/char_rnn.py", "rnncourse/reference/bptt.py", "rnncourse/ngrams.py"} <= names
+    assert not any(name.startswith("tools/") for name in names), "how a record is written is no result"
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path):
+    file = tmp_path / "one.json"
+    tool.write({"value": 1 / 3}, "one.py", file)
+    assert json.loads(file.read_text()) == {"value": 0.333333}
+    with pytest.raises(TypeError):
+        tool.write({"value": Path}, "one.py", file)
+    assert json.loads(file.read_text()) == {"value": 0.333333}
+
+
+def test_the_tool_lists_and_refuses_unknown_names():
+    command = [sys.executable, tool.ROOT / "tools" / "records.py"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(name in listed.stdout for name in SCRIPTS)
+    assert "no experiment nonsense" in subprocess.run([*command, "nonsense"], capture_output=True, text=True).stderr
