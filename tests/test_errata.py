@@ -1,0 +1,205 @@
+"""Each erratum of the sources that chapter 03 treats, shown in numbers.
+
+The name of a test begins with the entry's label in the appendix. Each shows that the formula as
+printed gives a wrong number, by a margin, and that the corrected one gives the right number. The
+problem is fixed: one sequence of six steps, three units, a tanh cell with random weights.
+"""
+
+import numpy as np
+import pytest
+import torch
+from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
+
+from rnncourse.params import map_arrays
+from rnncourse.reference import bptt, cells, jacobians, rtrl, unroll
+
+T = 6
+RIGHT = 1e-12
+
+
+@pytest.fixture
+def p():
+    return problem(seed=11, T=T, B=1, D=2, H=3, O=2, scale=0.8)
+
+
+@pytest.fixture
+def brute(p):
+    return BruteForce(p)
+
+
+def off(ours, oracle):
+    """Relative error in the Euclidean norm."""
+    ours, oracle = np.asarray(ours), np.asarray(oracle)
+    return np.linalg.norm(ours - oracle) / np.linalg.norm(oracle)
+
+
+def tape_of(p):
+    return unroll.forward(cells.rnn(), p.params.cell, p.inputs, p.params.initial_state)[2]
+
+
+def state_by_autograd(p, t):
+    """dh_t/dW_h by torch, shape (H, H, H)."""
+    W_x, W_h, b = (torch.tensor(part) for part in p.params.cell)
+    x, start = torch.tensor(p.inputs[:, 0]), torch.tensor(p.params.initial_state)
+    return torch.autograd.functional.jacobian(lambda W: roll([(W_x, W, b)] * t, x, start)[-1], W_h).numpy()
+
+
+def step_by_autograd(p, t):
+    """dh_t/dh_{t-1} by torch, shape (H, H); steps from 1."""
+    cell = [torch.tensor(part) for part in p.params.cell]
+    h, x = torch.tensor(tape_of(p).hidden[t - 1, 0]), torch.tensor(p.inputs[[t - 1], 0])
+    return torch.autograd.functional.jacobian(lambda h: roll([cell], x, h)[0], h).numpy()
+
+
+def recurrent(P):
+    """The immediate derivative by W_h, out of that by all weights [W_x W_h b]."""
+    return P[:, :, 2:-1]
+
+
+def chained(p, brute, factor, latest_left=True):
+    """sum over tau of a product of ``factor(k)``, k = tau+1..T, times the immediate derivative at tau."""
+    total = 0.0
+    for tau in range(1, T + 1):
+        M = np.eye(3)
+        for k in range(tau + 1, T + 1):
+            M = factor(k) @ M if latest_left else M @ factor(k)
+        total = total + np.einsum("ij,jkl->ikl", M, recurrent(brute.P[tau]))
+    return total
+
+
+def test_E05_the_step_jacobian_has_no_transpose(p, brute):
+    J = jacobians.steps(tape_of(p))
+    for t in range(1, T + 1):
+        oracle = step_by_autograd(p, t)
+        printed = (np.diag(brute.slope[t]) @ p.params.cell.recurrent_weights).T
+        assert off(J[t - 1, 0], oracle) < RIGHT
+        assert off(printed, oracle) > 0.1
+    oracle = state_by_autograd(p, T)
+    assert off(chained(p, brute, lambda k: J[k - 1, 0]), oracle) < RIGHT
+    assert off(chained(p, brute, lambda k: J[k - 1, 0].T), oracle) > 0.1
+
+
+def test_E06_the_latest_factor_is_leftmost(p, brute):
+    oracle = state_by_autograd(p, T)
+    assert off(chained(p, brute, lambda k: brute.J[k]), oracle) < RIGHT
+    assert off(chained(p, brute, lambda k: brute.J[k], latest_left=False), oracle) > 0.1
+    J = jacobians.steps(tape_of(p))
+    assert off(jacobians.product(J, 2, 5)[0], brute.J[5] @ brute.J[4] @ brute.J[3]) < RIGHT
+    assert off(brute.J[3] @ brute.J[4] @ brute.J[5], brute.J[5] @ brute.J[4] @ brute.J[3]) > 0.1
+    assert np.array_equal(jacobians.product(J, 4, 4)[0], np.eye(3))  # the empty product is a matrix, not 1
+
+
+def test_H01_total_times_immediate_not_total_times_total(p, brute):
+    oracle = torch_model(p)
+    s = oracle.d_hidden[:, 0]
+    right = sum(np.einsum("i,ikl->kl", s[t - 1], recurrent(brute.P[t])) for t in range(1, T + 1))
+    twice = sum(np.einsum("i,ikl->kl", s[t - 1], recurrent(brute.influence(t))) for t in range(1, T + 1))
+    assert off(right, oracle.gradients.cell.recurrent_weights) < RIGHT
+    assert off(twice, oracle.gradients.cell.recurrent_weights) > 0.1
+    # The other right pairing: the immediate gradient times the total derivative, which is forward mode.
+    forward = sum(np.einsum("i,ikl->kl", brute.g[t], recurrent(brute.influence(t))) for t in range(1, T + 1))
+    assert off(forward, oracle.gradients.cell.recurrent_weights) < RIGHT
+
+
+def test_H02_a_fixed_first_state_teaches_only_the_readout(p):
+    cell, (W_y, b_y) = (tuple(torch.tensor(a, requires_grad=True) for a in part) for part in p.params[:2])
+    first = torch.tensor(p.params.initial_state)  # the source's h_1: given, and not among its parameters
+    term = loss_term("squared", W_y @ first + b_y, p.targets[0, 0])
+    found = torch.autograd.grad(term, [*cell, W_y, b_y], allow_unused=True)
+    assert found[:3] == (None, None, None)
+    assert all(part.abs().max() > 0.1 for part in found[3:])
+    # Here the first state is phi(W_x x_1 + W_h h_0 + b_h), and h_0 is a parameter: the first loss teaches all.
+    only_first = np.arange(T)[:, None] == 0
+    ours = bptt.full(cells.rnn(), p.params, p.inputs, p.targets, mask=only_first).gradients
+    assert all(np.abs(part).max() > 1e-3 for part in flatten(ours))
+    at_zero = p.params._replace(initial_state=np.zeros(3))
+    assert not bptt.full(
+        cells.rnn(), at_zero, p.inputs, p.targets, mask=only_first
+    ).gradients.cell.recurrent_weights.any()
+
+
+def test_O13_the_forward_order_gives_the_same_gradient(p):
+    oracle = torch_model(p).gradients
+    for f in (rtrl.full, bptt.full):
+        for ours, theirs in zip(
+            flatten(f(cells.rnn(), p.params, p.inputs, p.targets).gradients), flatten(oracle), strict=True
+        ):
+            assert off(ours, theirs) < RIGHT
+    # What the order changes is the cost: numbers carried along, against numbers sent back.
+    carried = rtrl.start(p.params.cell, 1).weights.size
+    H, D = p.params.cell.input_weights.shape
+    assert carried == H * H * (D + H + 1)
+    assert carried > H
+
+
+def test_T02_the_slopes_are_those_of_the_later_steps(p, brute):
+    W_h = p.params.cell.recurrent_weights
+    J = jacobians.steps(tape_of(p))
+    for tau, t in [(1, 2), (1, 5), (3, 6)]:
+        right, printed = np.eye(3), np.eye(3)
+        for k in range(tau + 1, t + 1):
+            right = np.diag(brute.slope[k]) @ W_h @ right  # slopes at tau+1..t
+            printed = np.diag(brute.slope[k - 1]) @ W_h @ printed  # slopes at tau..t-1
+        cell = [torch.tensor(part) for part in p.params.cell]
+        start, x = torch.tensor(tape_of(p).hidden[tau, 0]), torch.tensor(p.inputs[tau:t, 0])
+        oracle = torch.autograd.functional.jacobian(
+            lambda h, x=x, cell=cell: roll([cell] * len(x), x, h)[-1], start
+        ).numpy()
+        assert off(right, oracle) < RIGHT
+        assert off(jacobians.product(J, tau, t)[0], oracle) < RIGHT
+        assert off(printed, oracle) > 0.1
+
+
+def test_C01_a_window_of_L_keeps_L_plus_one_terms(p):
+    exact = bptt.full(cells.rnn(), p.params, p.inputs, p.targets).gradients.cell.recurrent_weights
+    for L in range(T):
+        ours = bptt.sliding(cells.rnn(), p.params, p.inputs, p.targets, L).gradients.cell.recurrent_weights
+        assert off(ours, pairs(p, lambda t, tau, L=L: t - L <= tau)[0].recurrent_weights) < RIGHT  # tau from t - L
+        detached = 0.0
+        for t in range(T):  # the state that enters step t - L is cut off
+            only = np.arange(T)[:, None] == t
+            detached = detached + torch_model(p, mask=only, cuts={t - L}).gradients.cell.recurrent_weights
+        assert off(ours, detached) < RIGHT
+        assert (off(ours, exact) < RIGHT) == (L == T - 1)
+
+
+def test_C01_chunks_are_another_estimator_than_a_window(p):
+    sliding = bptt.sliding(cells.rnn(), p.params, p.inputs, p.targets, 2).gradients.cell.recurrent_weights
+    chunked = bptt.chunked(cells.rnn(), p.params, p.inputs, p.targets, 3).gradients.cell.recurrent_weights
+    exact = bptt.full(cells.rnn(), p.params, p.inputs, p.targets).gradients.cell.recurrent_weights
+    assert off(chunked, torch_model(p, cuts={3}).gradients.cell.recurrent_weights) < RIGHT
+    assert off(sliding, chunked) > 0.05
+    assert off(sliding, exact) < off(chunked, exact)  # on this problem; neither is always the closer one
+
+
+def test_C07_both_layouts_give_the_same_gradient(p, brute):
+    oracle = torch_model(p)
+    for t in range(1, T):
+        row = brute.g[T] @ brute.product(T, t)  # numerator layout: a row times Jacobians, the latest leftmost
+        column = brute.g[T]  # denominator layout: transposes, read from left to right as t+1..T
+        M = np.eye(3)
+        for k in range(t + 1, T + 1):
+            M = M @ brute.J[k].T
+        assert off(M @ column, row) < RIGHT
+        assert off(M.T @ column, row) > 0.01  # the two must not be mixed
+    s = np.zeros(3)
+    for t in range(T, 0, -1):  # s_t is the column; J is transposed in its recursion
+        s = (brute.J[t + 1].T @ s if t < T else s) + brute.g[t]
+        assert off(s, oracle.d_hidden[t - 1, 0]) < RIGHT
+
+
+def test_C11_a_mean_is_the_sum_over_the_number_of_terms():
+    p = problem(seed=11, T=T, B=4, D=2, H=3, O=5)
+    total = bptt.full(cells.rnn(), p.params, p.inputs, p.targets)
+    mean = bptt.full(cells.rnn(), p.params, p.inputs, p.targets, reduction="mean")
+    assert mean.loss == pytest.approx(total.loss / (4 * T), rel=1e-14)
+    scaled = map_arrays(lambda d: d / (4 * T), total.gradients)
+    assert all(off(a, b) < RIGHT for a, b in zip(flatten(mean.gradients), flatten(scaled), strict=True))
+    assert all(off(a, b) > 10 for a, b in zip(flatten(total.gradients), flatten(mean.gradients), strict=True))
+    # torch's mean squared error also averages over the outputs and has no half.
+    O = p.targets.shape[2]
+    theirs = torch.nn.functional.mse_loss(torch.tensor(torch_model(p).outputs), torch.tensor(p.targets))
+    assert theirs.item() == pytest.approx(2 * mean.loss / O, rel=1e-14)
+    # A label of the whole sequence counts at its end alone: another loss, another gradient.
+    label = bptt.full(cells.rnn(), p.params, p.inputs, p.targets, mask=np.arange(T)[:, None].repeat(4, 1) == T - 1)
+    assert all(off(a, b) > 0.1 for a, b in zip(flatten(label.gradients), flatten(total.gradients), strict=True))
