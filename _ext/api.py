@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-FIELD = type(namedtuple("_", "field").field)  # noqa: PYI024 - only its descriptor is wanted
+FIELD = type(namedtuple("_", "field").field)
 
 
 def skip_fields(app, what, name, member, skip, options):
@@ -11,5 +11,6 @@ def skip_fields(app, what, name, member, skip, options):
 
 
 def setup(app):
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-skip-member", skip_fields)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
