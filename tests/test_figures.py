@@ -161,7 +161,8 @@ def plots() -> Figure:
     figures.baseline(panels[0], 1.0, "always answer 0")
     figures.grid_of_pairs(panels[1], np.tri(6))
     panels[1].set_title("full")
-    fig.canvas.draw()
+    FigureCanvasAgg(fig).draw()  # the numbers on the axes come into being only now
+    assert "4" in labels(fig)
     return fig
 
 
@@ -257,6 +258,21 @@ def test_the_arrows_of_the_map_run_between_cards_not_through_them():
             assert any(card.x0 < box.x0 and box.x1 < card.x1 - 3 for card in inner), text.get_text()
 
 
+def test_the_arrows_of_the_map_run_apart_unless_they_start_together():
+    runs = []  # (where the arrow starts, x, lower end, upper end) of each vertical run
+    for wire in figures.course_map().findobj(lambda a: a.get_gid() == "need"):
+        points = np.round(wire.get_path().vertices, 6)
+        for a, b in itertools.pairwise(points):
+            if a[0] == b[0] and abs(a[1] - b[1]) > 0.1:
+                runs.append((tuple(points[0]), a[0], min(a[1], b[1]), max(a[1], b[1])))
+    assert len(runs) > 10
+    for (start, x, low, high), (other, u, down, up) in itertools.combinations(runs, 2):
+        if start == other:
+            assert x == u
+        elif low <= up and down <= high:
+            assert abs(x - u) > 0.09
+
+
 def test_spread_shows_each_seed_faintly_and_the_median_clearly():
     _, ax = figures.axes()
     curves = np.array([[1.0, 2.0], [3.0, 5.0], [9.0, 4.0]])
@@ -304,6 +320,16 @@ def test_a_grid_of_pairs_tells_counted_dropped_and_impossible_apart():
         figures.grid_of_pairs(ax, np.ones((3, 3)))
     with pytest.raises(ValueError, match="shape"):
         figures.grid_of_pairs(ax, np.ones((3, 2)))
+
+
+def test_grid_lines_run_under_a_picture():
+    fig, ax = figures.axes()
+    ax.imshow(np.ones((4, 4)), cmap="gray", vmin=0, vmax=2)
+    pixels = matplotlib.image.imread(io.BytesIO(figures.png(fig)))
+    box = ax.get_window_extent(FigureCanvasAgg(fig).get_renderer())
+    x, y = round(box.x0 + box.x1), round(720 - box.y0 - box.y1)  # the centre, at two dots for one
+    around = pixels[y - 200 : y + 200, x - 200 : x + 200, :3]
+    assert np.ptp(around) == 0 and around[0, 0, 0] == pytest.approx(0.5, abs=0.01)
 
 
 def test_axes_label_the_outer_panels_only():
