@@ -2,8 +2,12 @@
 
 import re
 
-# A role that ARIA has withdrawn; a bibliography is a list of items.
-REPLACED = {'role="doc-biblioentry"': 'role="listitem"'}
+REPLACED = {
+    'role="doc-biblioentry"': 'role="listitem"',  # ARIA has withdrawn it; a bibliography is a list of items
+    ' id="proof-content"': "",  # the same on every theorem
+    ' id="proof"': "",  # and on every proof
+    "<p>Proof. ": "<p><em>Proof.</em> ",
+}
 # A browser may break a line between a formula and the full stop after it.
 FORMULA_AND_STOP = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:!?)\u201d\u2019]+)')
 
