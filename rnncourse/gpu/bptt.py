@@ -106,8 +106,7 @@ def sliding(
     L = min(window, T)
     first = torch.arange(T, device=x.device) - L  # where the window of loss t begins, counting from 0
     rows = first + torch.arange(L + 1, device=x.device)[:, None]
-    real = (rows >= 0)[:, :, None, None].expand(L + 1, T, B, 1)
-    real = real if tape.mask is None else real & tape.mask[rows.clamp(min=0)]
+    real = (rows >= 0)[:, :, None, None].expand(L + 1, T, B, 1)  # a window that ends in padding counts in no loss
     h_0 = params.initial_state.expand(B, -1)  # only windows that hold its Jacobian send anything to it
     entering = torch.where((first < 0)[:, None, None], h_0, tape.hidden.detach()[first.clamp(min=0)])
     windows = x.detach()[rows.clamp(min=0)].reshape(L + 1, T * B, -1)

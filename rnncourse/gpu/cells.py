@@ -1,4 +1,4 @@
-"""Cells: formulas on rows, without a matrix product. The matrices live in :mod:`unroll`."""
+"""Cells: formulas on rows, without a matrix product. The matrices live in ``unroll``."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from rnncourse.gpu import activations
 
 
 class Cell(NamedTuple):
-    """What :mod:`unroll` needs to know about a recurrence. Autograd does what a pull would.
+    """What ``unroll`` needs to know about a recurrence. Autograd does what a pull would.
 
     Attributes:
         name: for messages and tables.

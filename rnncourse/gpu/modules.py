@@ -1,4 +1,4 @@
-"""Thin ``nn.Module``s: parameters plus a call."""
+"""Thin ``nn.Module`` classes: parameters plus a call."""
 
 import torch
 from torch import nn

@@ -36,7 +36,7 @@ def full(
         raise ValueError(f"params.cell: forward mode is written for RNNParams, got {type(params.cell).__name__}")
     params = graph.cut(params)
     hidden, final, tape = unroll.forward(cell, params.cell, inputs, params.initial_state)
-    outputs, read_tape = readout.forward(params.readout, graph.cut(hidden))
+    outputs, read_tape = readout.forward(params.readout, hidden)
     value, loss_tape = loss(outputs, targets, None, reduction)
     d_readout, g = readout.backward(read_tape, losses.backward(loss_tape))
     x = tape.inputs.detach()
