@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock links clean
+.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,8 +46,8 @@ exercises: $(VENV)/.ready  ## make the student and solution notebooks from their
 ledger: $(VENV)/.ready  ## prove every equation again and write ledger.json
 	$(BIN)/python -m pytest -n $(JOBS) -m verifies --write-ledger
 
-records: $(VENV)/.ready  ## list the experiment records that are older than their code
-	$(BIN)/python tools/records.py
+records: $(VENV)/.ready  ## list the records older than their code; NAME=... runs one again
+	$(BIN)/python tools/records.py $(NAME)
 
 bench: $(VENV)/.ready  ## race the library against its peers, and write the record
 	$(BIN)/python -m benchmarks

@@ -6,6 +6,7 @@ The executed copy carries two hashes: of its text, and of the library files and 
 
 import argparse
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+
+# One thread a kernel, as everywhere: set before any kernel starts.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

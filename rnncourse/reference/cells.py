@@ -1,4 +1,4 @@
-"""Cells: formulas on rows, without a matrix product. The matrices live in :mod:`unroll`.
+"""Cells: formulas on rows, without a matrix product. The matrices live in ``unroll``.
 
 A cell is two short functions. ``step`` turns pre-activations and a state into the next state and
 says what to save; ``pull`` takes a gradient with respect to that next state and pulls it back.
@@ -11,7 +11,7 @@ from rnncourse.reference import activations
 
 
 class Cell(NamedTuple):
-    """What :mod:`unroll` needs to know about a recurrence.
+    """What ``unroll`` needs to know about a recurrence.
 
     Attributes:
         name: for messages and tables.

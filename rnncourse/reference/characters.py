@@ -1,4 +1,4 @@
-"""A character model trained on real text by the hand-derived gradients of :mod:`bptt`.
+"""A character model trained on real text by the hand-derived gradients of ``bptt``.
 
 One-hot characters in, a tanh cell, an affine readout, softmax cross-entropy. The text is read as
 parallel streams; the state is carried from one stretch to the next, the gradient is not. Training
