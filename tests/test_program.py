@@ -44,15 +44,13 @@ def test_total_times_immediate_summed_over_the_readers(seed):
     agree(total_derivatives(w, np.array([float(value.detach()) for value in values])), np.array(oracle), 1e-13)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_total_times_total_is_another_number(seed):
+def test_total_times_total_is_another_number():
     """Read both factors as total, and paths are counted more than once."""
-    w = random_program(seed)
+    w = random_program(0)
     v = np.array([float(value) for value in run(w, torch.tensor(0.3, dtype=torch.float64))])
     immediate = (1 - v[:, None] ** 2) * w
     between = np.linalg.inv(np.eye(len(v)) - immediate)  # total derivative of each value by each
     right = total_derivatives(w, v)
-    agree_with_paths = between[-1]
-    np.testing.assert_allclose(agree_with_paths, right, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(between[-1], right, rtol=1e-12, atol=1e-14)
     twice = sum(between[-1, k] * between[k, 0] for k in range(1, len(v)))
     assert abs(twice - right[0]) > 0.1 * abs(right[0])
