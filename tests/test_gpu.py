@@ -10,6 +10,7 @@ import torch
 from oracles import problem, torch_model
 from proof import agree, verifies
 
+from benchmarks import gpu as race_gpu
 from rnncourse import bridge, gpu, reference
 from rnncourse.params import map_arrays
 
@@ -379,6 +380,22 @@ def test_integer_inputs_and_arrays_are_taken():
     agree(outputs, reference.unroll.forward(reference.cells.rnn(), p.params.cell, whole)[0], 1e-13)
 
 
+def test_the_loop_compiles_in_one_piece():
+    p = problem(25)
+    params, x, h_0 = bridge.to_torch((p.params.cell, p.inputs, p.params.initial_state))
+    params = map_arrays(torch.Tensor.requires_grad_, params)
+
+    def last(params, x):
+        *_, (h,) = gpu.unroll.run(gpu.cells.rnn(), params, x, (h_0,))
+        return h.square().sum(), *params
+
+    results = []
+    for function in (last, torch.compile(last, fullgraph=True, backend="aot_eager")):  # needs no C compiler
+        value, *leaves = function(params, x)
+        results.append((value, *torch.autograd.grad(value, leaves)))
+    agree(*results, 1e-13)
+
+
 @pytest.mark.parametrize("segment, calls", [(2, 14), (7, 14)])
 def test_checkpointing_runs_every_step_twice_and_keeps_few_tensors(segment, calls):
     p = problem(21)
@@ -395,6 +412,26 @@ def test_checkpointing_runs_every_step_twice_and_keeps_few_tensors(segment, call
 @pytest.mark.parametrize("T, segment", [(100, 10), (100, 7), (5, 9), (1, 1)])
 def test_stored_states_are_counted_alike(T, segment):
     assert gpu.checkpoint.stored_states(T, segment) == reference.checkpoint.stored_states(T, segment)
+
+
+# The run for machines with a GPU
+
+
+def test_the_gpu_run_works_without_a_gpu(capsys, tmp_path):
+    assert race_gpu.main(["--cpu", "--results", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("No CUDA device is used") and said.count("at most") == 2 * len(race_gpu.CHECKS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_gpu_run_fails_where_a_gradient_is_off(monkeypatch):
+    real = gpu.rtrl.full
+    monkeypatch.setattr(gpu.rtrl, "full", lambda *given: real(*given)._replace(loss=torch.tensor(9.0)))
+    assert race_gpu.main(["--cpu"]) == 1
+
+
+def test_a_device_names_its_record():
+    assert race_gpu.slug("NVIDIA H200 (80GB)") == "nvidia-h200-80gb"
 
 
 # Modules
