@@ -85,7 +85,7 @@ def sliding(
         params: cell, readout and initial state.
         inputs: x, shape (T, B, D).
         targets: what the loss compares with, (T, B, O) or classes (T, B).
-        window: L, the most Jacobians a loss term is carried through; T - 1 or more is exact
+        window: m, the most Jacobians a loss term is carried through; T - 1 or more is exact
             for the weights, T for the initial state too.
         loss: ``losses.squared_error`` or ``losses.cross_entropy``.
         mask: the steps that count in the loss, booleans (T, B); unless given, all real ones.
