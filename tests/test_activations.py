@@ -60,7 +60,7 @@ def test_relu_has_slope_zero_at_zero_as_in_torch():
 
 
 def test_relu_judges_complex_numbers_by_their_real_part():
-    assert activations.relu(np.array([-1 + 5j, 2 - 7j])).tolist() == [0, 2 - 7j]
+    assert activations.relu(np.array([-1 + 5j, 2 - 7j, 1j])).tolist() == [0, 2 - 7j, 0]  # slope 0 at the kink too
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, complex])

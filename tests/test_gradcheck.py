@@ -63,6 +63,12 @@ def test_complex_step_is_right_where_differences_are_not():
         assert gradcheck.relative_error(gradcheck.complex_step(function, tree(), step), exact) < 1e-14
 
 
+def test_the_step_grows_with_the_entry_and_is_measured_after_rounding():
+    """Near a million float32 numbers lie 1/16 apart: a small step is lost, and a large one is rounded."""
+    x = np.array([1e6, 1.234567e6], np.float32)
+    agree(gradcheck.central_difference(lambda x: (3 * x.astype(float)).sum(), x), np.array([3.0, 3.0]), 1e-9)
+
+
 def test_a_single_array_will_do():
     x = np.array([1.0, 2.0, 3.0])
     agree(gradcheck.complex_step(lambda x: (x**3).sum(), x), 3 * x**2, 1e-15)
