@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock clean
+.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,7 +44,7 @@ exercises: $(VENV)/.ready  ## make the student and solution notebooks from their
 	$(BIN)/python tools/exercises.py
 
 ledger: $(VENV)/.ready  ## prove every equation again and write ledger.json
-	$(BIN)/python -m pytest -n $(JOBS) -m verifies --write-ledger
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m verifies --write-ledger
 
 records: $(VENV)/.ready  ## list the records older than their code; NAME=... runs one again
 	$(BIN)/python tools/records.py $(NAME)
@@ -54,6 +54,9 @@ bench: $(VENV)/.ready  ## race the library against its peers, and write the reco
 
 gpu:  ## CUDA tests and races with the interpreter given: make gpu PYTHON=/path/to/python
 	$(PYTHON) -m benchmarks.gpu
+
+links: $(VENV)/.ready  ## ask every external link whether it still answers
+	$(BIN)/python tools/links.py
 
 lint: $(VENV)/.ready  ## style and simple mistakes
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

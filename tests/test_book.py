@@ -158,7 +158,7 @@ def test_the_reference_lists_every_module():
 
 def small_book(folder, sentence):
     """The book's frame around a single page, which says one sentence."""
-    for name in ("_config.yml", "_ext", "_static", "references.bib", "rnncourse", "ledger.json"):
+    for name in ("_config.yml", "_ext", "_static", "references.bib", "rnncourse", "tools"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
