@@ -14,7 +14,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tools import equations, ledger  # noqa: E402
+from tools import equations, ledger
 
 logger = logging.getLogger(__name__)
 PAGE = "appendices/ledger"
@@ -41,7 +41,7 @@ def read_page(app, doctree):
             strip_mark(node)
         elif kind == "unmarked":
             logger.warning(
-                "ledger: a displayed equation must be labelled eq- (and proven), labelled def-, or begin with '%% step'",
+                "ledger: a displayed equation must be labelled eq- and proven, labelled def-, or begin with '%% step'",
                 location=node,
             )
         elif kind == "definition":
@@ -107,7 +107,8 @@ def table(app, docname):
     """One section of the ledger page for every page with equations."""
     rows, found = ledger.read(), app.env.ledger_equations
     kinds = [kind for page in found.values() for kind in page.values()]
-    counts = f"{len(kinds)} labelled equations: {kinds.count('proven')} proven, {kinds.count('definition')} definitions."
+    proven, defined = kinds.count("proven"), kinds.count("definition")
+    counts = f"{len(kinds)} labelled equations: {proven} proven, {defined} definitions."
     parts = [nodes.paragraph("", counts)]
     for page in sorted(page for page in found if any(label in rows for label in found[page])):
         body = nodes.tbody()

@@ -12,6 +12,7 @@ import pytest  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import proof  # noqa: E402
+
 from tools import ledger  # noqa: E402
 
 hypothesis.settings.register_profile("course", derandomize=True, deadline=None)

@@ -27,7 +27,17 @@ def outputs_as_text(cell) -> str:
 
 def run_nbval(notebook: nbformat.NotebookNode, path: Path) -> subprocess.CompletedProcess:
     nbformat.write(notebook, path)
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(path),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, env=environment, timeout=120)
 
