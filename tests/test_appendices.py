@@ -1,0 +1,174 @@
+"""What the appendices name exists, and says what the appendices say.
+
+Tables are read as GitHub and MyST read them. A name in code is looked up in the library, on both
+floors where both have it.
+"""
+
+import ast
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from rnncourse import params
+from rnncourse.figures import CHAPTERS
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTATION, ERRATA, GUIDE = (
+    (ROOT / "appendices" / f"{name}.md").read_text(encoding="utf8") for name in ("notation", "errata", "instructors")
+)
+FLOORS = ("rnncourse.reference", "rnncourse.gpu")
+MODEL = ("RNNParams", "ReadoutParams", "ModelParams")
+# The entries that chapter 03 treats; one lost in an edit is found here.
+TREATED = ["E05", "E06", "H01", "H02", "O13", "T02", "T03", "C01", "C07", "C11"]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Every table of a text: rows of cells, the heading first."""
+    blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.M)
+    return [[[cell.strip() for cell in row.strip("|").split("|")] for row in block.splitlines()] for block in blocks]
+
+
+def column(text: str, heading: str) -> list[str]:
+    """The cells below a heading, in all tables that have it."""
+    return [row[table[0].index(heading)] for table in tables(text) if heading in table[0] for row in table[2:]]
+
+
+def resolve(name: str, floor: str):
+    """The object that a name in the notation table means, on one floor.
+
+    ``Class.field`` is a field of the parameters, ``module.thing`` lies on the floor, and
+    ``module.function(argument)`` is an argument of a function.
+    """
+    path, argument = re.fullmatch(r"([\w.]+?)(?:\((\w+)\))?", name).groups()
+    first, *rest = path.split(".")
+    thing = getattr(params, first, None) or importlib.import_module(f"{floor}.{first}")
+    for part in rest:
+        thing = getattr(thing, part)
+    if argument is not None and argument not in inspect.signature(thing).parameters:
+        raise AttributeError(f"{path} has no argument {argument}")
+    return thing
+
+
+def names_in_code() -> list[str]:
+    return [name for cell in column(NOTATION, "name in code") for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def defined(file: Path) -> set[str]:
+    return {node.name for node in ast.parse(file.read_text(encoding="utf8")).body if isinstance(node, ast.FunctionDef)}
+
+
+def entries() -> dict[str, str]:
+    """Each entry of the errata: its number and its text."""
+    parts = re.split(r"^\(errata-(\w\d\d)\)=\n", ERRATA, flags=re.M)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+@pytest.mark.parametrize("name", names_in_code())
+def test_a_name_in_the_notation_table_exists(name):
+    short = name.removeprefix("reference.")
+    resolve(short, FLOORS[0])
+    if short == name:
+        resolve(name, FLOORS[1])
+    else:  # said to be on the NumPy floor alone
+        with pytest.raises(AttributeError):
+            resolve(short, FLOORS[1])
+
+
+def test_the_notation_table_names_every_field_of_the_parameters():
+    fields = {f"{kind}.{field}" for kind in MODEL for field in getattr(params, kind)._fields}
+    assert fields - set(names_in_code()) == {"ModelParams.cell", "ModelParams.readout"}  # they hold the others
+
+
+@pytest.mark.parametrize("name", ["RNNParams.weights", "bptt.sliding(reach)", "unroll.Tape.states", "bptt.half"])
+def test_a_name_that_does_not_exist_is_found(name):
+    with pytest.raises(AttributeError):
+        resolve(name, FLOORS[0])
+
+
+@pytest.mark.parametrize("text", [NOTATION, ERRATA, GUIDE], ids=["notation", "errata", "instructors"])
+def test_tables_are_whole(text):
+    for table in tables(text):
+        assert {len(row) for row in table} == {len(table[0])}, table[0]
+
+
+def test_the_notation_tells_what_each_source_calls_it():
+    assert [row[0] for row in tables(NOTATION.split("(sources)=")[1])[0][2:]] == [
+        "Vidal",
+        "the notes",
+        "CS229",
+        "Linderman",
+        "Inouye",
+    ]
+    assert all(len(column(NOTATION, name)) > 5 for name in ("Vidal", "the notes", "CS229", "Linderman", "Inouye"))
+
+
+def test_the_errata_are_those_that_the_chapter_treats():
+    assert sorted(entries()) == sorted(TREATED)
+
+
+@pytest.mark.parametrize("number", TREATED)
+def test_an_erratum_says_what_is_said_what_is_right_and_what_shows_it(number):
+    entry = entries()[number]
+    assert entry.startswith(f"### {number}: ")
+    assert entry.index("**Said.**") < entry.index("**Right.**") < entry.index("**Shown")
+    named = re.findall(r"`(test_\w+)`", entry.split("**Shown")[1])
+    assert named or "*by reading*" in entry
+    assert all(name.startswith(f"test_{number}_") for name in named)
+    assert sorted(named) == sorted(n for n in defined(ROOT / "tests" / "test_errata.py") if f"_{number}_" in n)
+
+
+def test_every_test_of_an_erratum_has_its_entry():
+    named = set(re.findall(r"`(test_[A-Z]\d\d_\w+)`", ERRATA))
+    assert named == {name for name in defined(ROOT / "tests" / "test_errata.py") if name.startswith("test_")}
+
+
+def schedules() -> dict[int, list[list[tuple[int, str]]]]:
+    """The chapters of every week of the schedules, by the number of weeks."""
+    found = {}
+    for table in tables(GUIDE):
+        if table[0] == ["week", "chapters"]:
+            assert [row[0] for row in table[2:]] == [str(week) for week in range(1, len(table) - 1)]
+            found[len(table) - 2] = [[(int(part[:2]), part[3:]) for part in row[1].split("; ")] for row in table[2:]]
+    return found
+
+
+def test_there_are_schedules_for_six_ten_and_fourteen_weeks():
+    assert sorted(schedules()) == [6, 10, 14]
+
+
+@pytest.mark.parametrize("weeks", [6, 10, 14])
+def test_a_schedule_names_chapters_by_their_titles(weeks):
+    titles = {(chapter.number, chapter.title) for chapter in CHAPTERS}
+    assert {one for week in schedules()[weeks] for one in week} <= titles
+
+
+@pytest.mark.parametrize("weeks", [6, 10, 14])
+def test_no_chapter_is_taught_before_those_it_needs(weeks):
+    order = [number for week in schedules()[weeks] for number, _ in week]
+    for chapter in CHAPTERS:
+        taught = [need for need in chapter.needs if need in order]
+        if chapter.number in order:
+            assert all(order.index(need) < order.index(chapter.number) for need in taught), chapter
+
+
+def test_the_long_schedule_is_the_whole_course():
+    assert {number for week in schedules()[14] for number, _ in week} == {chapter.number for chapter in CHAPTERS}
+
+
+def test_the_points_are_those_of_the_notebook():
+    notebook = nbformat.read(ROOT / "exercises" / "student" / "03-bptt" / "bptt.ipynb", as_version=4)
+    marks = [cell.metadata.nbgrader for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    expected = [(f"`{mark.grade_id}`", str(mark.points)) for mark in marks]
+    *cells, total = zip(column(GUIDE, "graded cell"), column(GUIDE, "points"), strict=True)
+    assert cells == expected
+    assert total == ("", str(sum(mark.points for mark in marks)))
+
+
+def test_the_chapters_that_exist_are_said_to_exist():
+    written = [path.name[:2] for path in sorted((ROOT / "chapters").glob("[0-9][0-9]-*.md"))]
+    said = re.search(r"\*\*Chapters? ([\d, and]+?) exists?,", GUIDE)[1]
+    assert re.findall(r"\d\d", said) == written
