@@ -48,7 +48,7 @@ def read(text: Path) -> nbformat.NotebookNode:
 def hashes(text: Path) -> dict[str, str]:
     """What the executed copy must carry to be current."""
     code = "\n".join(cell.source for cell in read(text).cells if cell.cell_type == "code")
-    return {"text": digest(text), "library": digest(*library_files(code))}
+    return {"text": digest(text.read_text(encoding="utf-8")), "library": digest(*library_files(code))}
 
 
 def is_current(text: Path) -> bool:
