@@ -89,6 +89,22 @@ def test_a_name_that_does_not_exist_is_found(name):
         resolve(name, FLOORS[0])
 
 
+def test_torch_has_the_names_that_the_table_gives():
+    import torch
+
+    named = re.findall(r"\w+_l0", "".join(column(NOTATION, "in torch")))
+    assert sorted(named) == sorted(name for name, _ in torch.nn.RNN(2, 3).named_parameters())
+
+
+def test_the_gradient_at_the_door_of_torchs_layer_is_the_immediate_one():
+    import torch
+
+    output, _ = torch.nn.RNN(2, 3)(torch.ones(5, 1, 2))
+    output.retain_grad()
+    output.square().sum().backward()
+    assert torch.equal(output.grad, 2 * output)  # g_t: nothing of later steps is in it
+
+
 @pytest.mark.parametrize("text", [NOTATION, ERRATA, GUIDE], ids=["notation", "errata", "instructors"])
 def test_tables_are_whole(text):
     for table in tables(text):
