@@ -90,7 +90,7 @@ def repository(folder, text):
 
 def test_a_broken_link_is_named_with_its_file_and_fails(server, tmp_path, capsys):
     home, _ = server
-    root = repository(tmp_path, f"[a]({home}/200) [b]({home}/404) [c]({home}/403)")
+    root = repository(tmp_path, f"[a]({home}/200) [b]({home}/404) [c]({home}/403) [b]({home}/404)")
     assert links.main(root, pause=0) == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"broken: {home}/404 (HTTP 404) in page.md" in lines
