@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -324,3 +325,16 @@ def test_the_readmes_map_is_the_book(tmp_path):
     assert shapes(ROOT / name) == shapes(tmp_path / "map.svg")
     assert (ROOT / name).stat().st_size < 150_000
     assert len(re.search(rf"!\[([^\]]+)\]\({name}\)", README)[1]) > 50
+
+
+# What is packed
+
+
+def test_the_package_lists_every_folder_of_code():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "rnncourse").rglob("__init__.py")}
+    assert sorted(listed) == sorted(".".join(folder.parts) for folder in folders)
+
+
+def test_no_file_is_larger_than_a_megabyte():
+    assert [path for path in tracked() if path.stat().st_size > 1_000_000] == []
