@@ -15,6 +15,9 @@ from rnncourse.reference.cells import Cell
 class Tape(NamedTuple):
     """What the forward pass leaves for the backward pass.
 
+    It refers to the parameters and inputs given, without a copy: change none in place before the
+    backward pass. (The states cannot be: they are read-only.)
+
     Attributes:
         cell: the cell that ran.
         params: its parameters.
@@ -83,6 +86,7 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
         state = new if mask is None else _where(mask[t], new, state)
         hidden[t + 1] = state[0]
         saved.append(hidden[t + 1] if kept is new[0] else kept)  # store h once, not twice
+    hidden.flags.writeable = False  # the outputs are a view: a caller's change would spoil the tape
     outputs = hidden[1:] if mask is None else np.where(mask, hidden[1:], 0)
     return outputs, state, Tape(cell, params, x, hidden, saved, mask, shared)
 
@@ -118,10 +122,10 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
     for t in reversed(range(T)):
         s[t] = state[0] + g[t]
         state = (s[t], *state[1:])
-        to_x, to_h, direct, to_theta = cell.pull(theta, saved[t], state)
+        real = state if mask is None else _where(mask[t], state, [0] * len(state))
+        to_x, to_h, direct, to_theta = cell.pull(theta, saved[t], real)
         if mask is not None:
-            to_x, to_h = _where(mask[t], (to_x, to_h), (0, 0))
-            direct = _where(mask[t], direct, state)
+            direct = _where(mask[t], direct, state)  # a padded step hands its gradient on untouched
         if to_h is not to_x and d_ah is d_ax:
             d_ah = np.empty_like(d_ax)
         d_ax[t], d_ah[t] = to_x, to_h

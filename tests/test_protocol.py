@@ -1,0 +1,114 @@
+"""The cell protocol carries what later chapters need: two states, several gates, parameters of the cell itself.
+
+An LSTM and a GRU, written here against ``step`` and ``pull``, agree with torch through ``unroll``.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from rnncourse.params import RNNParams, init_rnn
+from rnncourse.reference import cells, unroll
+from rnncourse.reference.activations import sigmoid
+from rnncourse.reference.cells import Cell
+
+T, B, D, H = 9, 4, 3, 5
+LENGTHS = [None, [9, 4, 1, 7]]
+
+
+class GRUParams(NamedTuple):
+    """What belongs to the GRU beyond the three arrays of every cell: the bias inside the reset."""
+
+    input_weights: Any
+    recurrent_weights: Any
+    bias: Any
+    candidate_bias: Any
+
+
+def lstm_step(theta, ax, ah, state):
+    _, c = state
+    i, f, g, o = np.split(ax + ah, 4, axis=1)
+    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    new = f * c + i * g
+    return (o * np.tanh(new), new), (i, f, g, o, c, np.tanh(new))
+
+
+def lstm_pull(theta, saved, d_state):
+    (i, f, g, o, c, squashed), (dh, dc) = saved, d_state
+    dc = dc + dh * o * (1 - squashed**2)
+    blocks = dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)
+    delta = np.concatenate(blocks, axis=1)
+    return delta, delta, (0.0, dc * f), ()
+
+
+def gru_step(theta, ax, ah, state):
+    (h,), (b,) = state, theta
+    r, z = sigmoid(ax[:, :H] + ah[:, :H]), sigmoid(ax[:, H : 2 * H] + ah[:, H : 2 * H])
+    inside = ah[:, 2 * H :] + b
+    n = np.tanh(ax[:, 2 * H :] + r * inside)
+    return ((1 - z) * n + z * h,), (r, z, n, inside, h)
+
+
+def gru_pull(theta, saved, d_state):
+    (r, z, n, inside, h), (dh,) = saved, d_state
+    dn, dz = dh * (1 - z) * (1 - n * n), dh * (h - n) * z * (1 - z)
+    dr, d_inside = dn * inside * r * (1 - r), dn * r
+    to_x, to_h = np.concatenate([dr, dz, dn], axis=1), np.concatenate([dr, dz, d_inside], axis=1)
+    return to_x, to_h, (dh * z,), (d_inside.sum(axis=0),)
+
+
+LSTM = Cell("lstm", gates=4, states=2, step=lstm_step, pull=lstm_pull)
+GRU = Cell("gru", gates=3, states=1, step=gru_step, pull=gru_pull)
+
+
+def numbers(*tensors):
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def lstm_of(module):
+    W_x, W_h, b_x, b_h = numbers(*module.parameters())
+    return LSTM, RNNParams(W_x, W_h, b_x + b_h)
+
+
+def gru_of(module):
+    W_x, W_h, b_x, b_h = numbers(*module.parameters())
+    outside = np.concatenate([b_h[: 2 * H], np.zeros(H)])
+    return GRU, GRUParams(W_x, W_h, b_x + outside, b_h[2 * H :])
+
+
+def torch_run(module, x, lengths, weights):
+    """Outputs, and the gradients of their weighted sum plus the sum of the final states."""
+    x = torch.tensor(x, requires_grad=True)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths or [T] * B), enforce_sorted=False)
+    y, final = module(packed)
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, total_length=T)
+    final = final if isinstance(final, tuple) else (final,)
+    ((y * torch.tensor(weights)).sum() + sum(part.sum() for part in final)).backward()
+    return [y.detach().numpy(), x.grad.numpy(), *(p.grad.numpy() for p in module.parameters())]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=["whole", "ragged"])
+@pytest.mark.parametrize(("kind", "ours"), [(torch.nn.LSTM, lstm_of), (torch.nn.GRU, gru_of)], ids=["lstm", "gru"])
+def test_gated_cells_through_unroll(kind, ours, lengths):
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    module = kind(D, H).double()
+    x, weights = rng.standard_normal((T, B, D)), rng.standard_normal((T, B, H))
+    cell, params = ours(module)
+    outputs, final, tape = unroll.forward(cell, params, x, lengths=lengths)
+    back = unroll.backward(tape, weights, tuple(np.ones((B, H)) for _ in final))
+    y, dx, dW_x, dW_h, db_x, db_h = torch_run(module, x, lengths, weights)
+    np.testing.assert_allclose(outputs, y, atol=1e-14)
+    for got, want in zip((back.inputs, *back.params[:3]), (dx, dW_x, dW_h, db_x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * abs(want).max())
+    if cell is GRU:
+        np.testing.assert_allclose(back.params.candidate_bias, db_h[2 * H :], rtol=0, atol=1e-13 * abs(db_h).max())
+
+
+def test_outputs_cannot_be_changed_under_the_tape():
+    rng = np.random.default_rng(0)
+    outputs, _, _ = unroll.forward(cells.rnn(), init_rnn(rng, D, H), rng.standard_normal((T, B, D)))
+    with pytest.raises(ValueError, match="read-only"):
+        outputs += 1
