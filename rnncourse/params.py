@@ -46,7 +46,8 @@ class ModelParams(NamedTuple):
     Attributes:
         cell: the cell's parameters, for example :class:`RNNParams`.
         readout: the readout's parameters.
-        initial_state: h_0, shape (H,). To keep it fixed, ignore its gradient.
+        initial_state: h_0, shape (H,), or (B, H) for one of each sequence; a tuple of these where
+            the cell has several states. To keep it fixed, ignore its gradient.
     """
 
     cell: NamedTuple
@@ -146,7 +147,7 @@ def map_arrays(function: Callable, *trees: Any) -> Any:
 
     Args:
         function: takes one array from each tree, returns an array.
-        trees: NamedTuples (nested as deep as you like) or single arrays.
+        trees: NamedTuples and tuples (nested as deep as you like) or single arrays.
 
     Returns:
         The results in the form of the first tree.
@@ -154,7 +155,8 @@ def map_arrays(function: Callable, *trees: Any) -> Any:
     first = trees[0]
     if not isinstance(first, tuple):
         return function(*trees)
-    return type(first)(*(map_arrays(function, *parts) for parts in zip(*trees, strict=True)))
+    parts = [map_arrays(function, *parts) for parts in zip(*trees, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
 
 
 def named_arrays(tree: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
@@ -170,7 +172,8 @@ def named_arrays(tree: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
     if not isinstance(tree, tuple):
         yield prefix, tree
         return
-    for name, part in zip(tree._fields, tree, strict=True):
+    names = getattr(tree, "_fields", map(str, range(len(tree))))  # in a plain tuple, places are names
+    for name, part in zip(names, tree, strict=True):
         yield from named_arrays(part, f"{prefix}.{name}" if prefix else name)
 
 

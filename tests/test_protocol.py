@@ -3,14 +3,15 @@
 An LSTM and a GRU, written here against ``step`` and ``pull``, agree with torch through ``unroll``.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from rnncourse.params import RNNParams, init_rnn
-from rnncourse.reference import cells, unroll
+from rnncourse.params import ModelParams, ReadoutParams, RNNParams, init_rnn, named_arrays
+from rnncourse.reference import bptt, cells, checkpoint, unroll
 from rnncourse.reference.activations import sigmoid
 from rnncourse.reference.cells import Cell
 
@@ -105,6 +106,25 @@ def test_gated_cells_through_unroll(kind, ours, lengths):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-13 * abs(want).max())
     if cell is GRU:
         np.testing.assert_allclose(back.params.candidate_bias, db_h[2 * H :], rtol=0, atol=1e-13 * abs(db_h).max())
+
+
+@pytest.mark.parametrize("gradient", [bptt.full, checkpoint.full, partial(bptt.chunked, chunk=T)])
+def test_a_model_with_two_learned_initial_states(gradient):
+    torch.manual_seed(1)
+    rng = np.random.default_rng(1)
+    module = torch.nn.LSTM(D, H).double()
+    read = torch.nn.Linear(H, 2).double()
+    start = [torch.tensor(rng.standard_normal(H), requires_grad=True) for _ in range(2)]
+    x, wanted = rng.standard_normal((T, B, D)), rng.standard_normal((T, B, 2))
+    y = read(module(torch.tensor(x), tuple(part.expand(1, B, H).contiguous() for part in start))[0])
+    (0.5 * (y - torch.tensor(wanted)) ** 2).sum().backward()
+    cell, params = lstm_of(module)
+    model = ModelParams(params, ReadoutParams(*numbers(*read.parameters())), tuple(numbers(*start)))
+    found = gradient(cell, model, x, wanted).gradients
+    np.testing.assert_allclose(found.cell.recurrent_weights, module.weight_hh_l0.grad, rtol=0, atol=1e-12)
+    for got, part in zip(found.initial_state, start, strict=True):
+        np.testing.assert_allclose(got, part.grad, rtol=0, atol=1e-12)
+    assert [name for name, _ in named_arrays(found)][-2:] == ["initial_state.0", "initial_state.1"]
 
 
 def test_outputs_cannot_be_changed_under_the_tape():

@@ -60,7 +60,8 @@ def full(
     hidden, final, tape = unroll.forward(cell, params.cell, inputs, start, lengths)
     value, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
     back = unroll.backward(tape, g)
-    d_start = back.initial_state[0] if state is None else np.zeros_like(params.initial_state)
+    start = params.initial_state
+    d_start = like_start(start, back.initial_state) if state is None else map_arrays(np.zeros_like, start)
     return Result(value, ModelParams(back.params, d_readout, d_start), final)
 
 
@@ -156,6 +157,19 @@ def chunked(
         total = map_arrays(np.add, total, part.gradients)
     scale = 1.0 if reduction == "sum" else 1.0 / (len(inputs) * inputs.shape[1])
     return Result(scale * value, map_arrays(lambda d: scale * d, total), state)
+
+
+def like_start(start, arrays: tuple):
+    """Hand the gradients of the initial states back in the form in which the states were given.
+
+    Args:
+        start: the initial state: an array, or a tuple of one for each state of the cell.
+        arrays: a tuple of one gradient for each state.
+
+    Returns:
+        The tuple, or its only array.
+    """
+    return arrays if isinstance(start, tuple) else arrays[0]
 
 
 def weight_gradients(tape: unroll.Tape, delta: np.ndarray) -> NamedTuple:

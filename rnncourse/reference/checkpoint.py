@@ -8,7 +8,7 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.params import ModelParams, map_arrays
 from rnncourse.reference import losses, readout, unroll
-from rnncourse.reference.bptt import Result
+from rnncourse.reference.bptt import Result, like_start
 from rnncourse.reference.cells import Cell
 
 
@@ -62,10 +62,10 @@ def full(
         d_readout, g = readout.backward(read_tape, losses.backward(loss_tape))
         back = unroll.backward(tape, g, d_state)
         d_state, value = back.initial_state, value + part
-        here = ModelParams(back.params, d_readout, np.zeros_like(params.initial_state))
+        here = ModelParams(back.params, d_readout, map_arrays(np.zeros_like, params.initial_state))
         total = map_arrays(np.add, total, here)
     scale = 1.0 if reduction == "sum" else 1.0 / (T * inputs.shape[1])
-    total = map_arrays(lambda d: scale * d, total._replace(initial_state=d_state[0]))
+    total = map_arrays(lambda d: scale * d, total._replace(initial_state=like_start(params.initial_state, d_state)))
     return Result(scale * value, total, entering[-1])
 
 

@@ -35,7 +35,7 @@ def squared_error(outputs, targets, mask=None, reduction: str = "sum"):
         ValueError: if a shape does not fit, a counted entry is not finite, or no step counts
             in a mean.
     """
-    mask = _steps(outputs, mask)
+    mask, targets = _steps(outputs, mask), np.asarray(targets)
     doors.shape("targets", targets, outputs.shape)
     error = np.where(mask[:, :, None], outputs - targets, 0)
     doors.finite("outputs - targets", error)
