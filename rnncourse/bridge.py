@@ -29,7 +29,7 @@ def to_torch(tree: Any, device: Any = None, dtype: torch.dtype | None = None) ->
     import torch
 
     def convert(array):
-        tensor = torch.tensor(np.asarray(array), device=device)
+        tensor = torch.tensor(np.array(array, order="C"), device=device)  # torch takes no negative strides
         return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
     return _map(convert, tree)

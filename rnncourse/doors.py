@@ -7,6 +7,8 @@ import math
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 
 def shape(name: str, array: Any, expected: tuple) -> None:
     """Check an array's shape.
@@ -54,8 +56,9 @@ def finite(name: str, array: Any) -> None:
     Raises:
         ValueError: if an entry is NaN or infinite, saying how many.
     """
-    if math.isfinite(abs(array.sum())):  # one pass; only a suspect sum is looked at more closely
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if math.isfinite(abs(array.sum())):  # one pass; only a suspect sum is looked at more closely
+            return
     bad = int((~(abs(array) < math.inf)).sum())
     if bad:
         raise ValueError(f"{name}: {bad} of {math.prod(array.shape)} entries are NaN or infinite")

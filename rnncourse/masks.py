@@ -43,4 +43,4 @@ def _as_lengths(lengths, steps: int) -> np.ndarray:
         raise ValueError(f"lengths: expected integers of shape (B,), got {lengths.dtype} of shape {lengths.shape}")
     if lengths.size and (lengths.min() < 0 or lengths.max() > steps):
         raise ValueError(f"lengths: expected values in 0..{steps}, got {lengths.min()}..{lengths.max()}")
-    return lengths
+    return lengths.astype(np.int64)  # unsigned: 0 - 1 would wrap around

@@ -10,13 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from rnncourse.params import ModelParams, ReadoutParams, RNNParams, init_rnn, named_arrays
-from rnncourse.reference import bptt, cells, checkpoint, unroll
+from rnncourse import bridge, doors, masks
+from rnncourse.gpu import cells as gpu_cells
+from rnncourse.gpu import unroll as gpu_unroll
+from rnncourse.params import ModelParams, ReadoutParams, RNNParams, init_model, init_rnn, named_arrays
+from rnncourse.reference import bptt, cells, checkpoint, rtrl, unroll
 from rnncourse.reference.activations import sigmoid
 from rnncourse.reference.cells import Cell
 
 T, B, D, H = 9, 4, 3, 5
 LENGTHS = [None, [9, 4, 1, 7]]
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries from step to step."""
+
+    h: Any
+    c: Any
 
 
 class GRUParams(NamedTuple):
@@ -61,7 +71,7 @@ def gru_pull(theta, saved, d_state):
 
 
 LSTM = Cell("lstm", gates=4, states=2, step=lstm_step, pull=lstm_pull)
-GRU = Cell("gru", gates=3, states=1, step=gru_step, pull=gru_pull)
+GRU = Cell("gru", gates=3, states=1, step=gru_step, pull=gru_pull, own=((1,),))
 
 
 def numbers(*tensors):
@@ -119,12 +129,12 @@ def test_a_model_with_two_learned_initial_states(gradient):
     y = read(module(torch.tensor(x), tuple(part.expand(1, B, H).contiguous() for part in start))[0])
     (0.5 * (y - torch.tensor(wanted)) ** 2).sum().backward()
     cell, params = lstm_of(module)
-    model = ModelParams(params, ReadoutParams(*numbers(*read.parameters())), tuple(numbers(*start)))
+    model = ModelParams(params, ReadoutParams(*numbers(*read.parameters())), LSTMState(*numbers(*start)))
     found = gradient(cell, model, x, wanted).gradients
     np.testing.assert_allclose(found.cell.recurrent_weights, module.weight_hh_l0.grad, rtol=0, atol=1e-12)
     for got, part in zip(found.initial_state, start, strict=True):
         np.testing.assert_allclose(got, part.grad, rtol=0, atol=1e-12)
-    assert [name for name, _ in named_arrays(found)][-2:] == ["initial_state.0", "initial_state.1"]
+    assert [name for name, _ in named_arrays(found)][-2:] == ["initial_state.h", "initial_state.c"]
 
 
 def test_outputs_cannot_be_changed_under_the_tape():
@@ -132,3 +142,86 @@ def test_outputs_cannot_be_changed_under_the_tape():
     outputs, _, _ = unroll.forward(cells.rnn(), init_rnn(rng, D, H), rng.standard_normal((T, B, D)))
     with pytest.raises(ValueError, match="read-only"):
         outputs += 1
+
+
+def test_the_final_state_can_be_changed_without_harm():
+    """The LSTM here saves tanh(c) and c; a caller may do what it likes with the c that it was given."""
+    rng = np.random.default_rng(0)
+    _, params = lstm_of(torch.nn.LSTM(D, H).double())
+    keeping = Cell(
+        "lstm", 4, 2, lambda *a: ((n := lstm_step(*a))[0], (*n[1], n[0][1])), lambda t, s, d: lstm_pull(t, s[:-1], d)
+    )
+    _, final, tape = unroll.forward(keeping, params, rng.standard_normal((T, B, D)))
+    last = tape.saved[-1][-1].copy()
+    final[1][:] = 0
+    np.testing.assert_array_equal(tape.saved[-1][-1], last)
+
+
+def test_arriving_gradients_are_not_written_to():
+    """Even if a pull breaks its promise and writes into what it is handed."""
+
+    def greedy(theta, saved, d_state):
+        pulled = lstm_pull(theta, saved, d_state)
+        d_state[1].fill(0)
+        return pulled
+
+    _, params = lstm_of(torch.nn.LSTM(D, H).double())
+    tape = unroll.forward(LSTM._replace(pull=greedy), params, np.ones((T, B, D)))[2]
+    arriving = np.ones((B, H)), np.ones((B, H))
+    unroll.backward(tape, np.zeros((T, B, H)), arriving)
+    np.testing.assert_array_equal(arriving, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            lambda p: tuple(p),
+            "params: expected a NamedTuple of W_x, W_h, b and 1 more for the gru cell, got tuple of 4",
+        ),
+        (lambda p: RNNParams(*p[:3]), "and 1 more for the gru cell, got RNNParams of 3"),
+        (lambda p: p._replace(candidate_bias=np.zeros(1)), r"candidate_bias: expected shape \(5,\), got \(1,\)"),
+        (lambda p: p._replace(candidate_bias=np.zeros((B, H))), r"candidate_bias: expected shape \(5,\), got \(4, 5\)"),
+    ],
+)
+def test_parameters_must_fit_the_cell(params, message):
+    _, right = gru_of(torch.nn.GRU(D, H).double())
+    with pytest.raises(ValueError, match=message):
+        unroll.forward(GRU, params(right), np.ones((T, B, D)))
+
+
+@pytest.mark.parametrize("gradient", [partial(bptt.sliding, window=2), rtrl.full])
+def test_what_needs_a_vanilla_cell_says_so(gradient):
+    """A leaky cell hands part of its state on directly; the vanilla formulas would drop that part."""
+    vanilla = cells.rnn()
+
+    def step(theta, ax, ah, state):
+        (new,), saved = vanilla.step(theta, ax, ah, state)
+        return (0.7 * state[0] + 0.3 * new,), saved
+
+    def pull(theta, saved, d_state):
+        to_x, to_h, _, _ = vanilla.pull(theta, saved, (0.3 * d_state[0],))
+        return to_x, to_h, (0.7 * d_state[0],), ()
+
+    rng = np.random.default_rng(0)
+    model = init_model(rng, D, H, 2)
+    with pytest.raises(ValueError, match=r"cell: expected a vanilla cell.*got leaky"):
+        gradient(Cell("leaky", 1, 1, step, pull), model, np.ones((T, B, D)), np.ones((T, B, 2)))
+
+
+def test_reversed_inputs_and_unsigned_lengths():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((T, B, D))[::-1]
+    params = init_rnn(rng, D, H)
+    ours = unroll.forward(cells.rnn(), params, x)[0]
+    theirs = gpu_unroll.forward(gpu_cells.rnn(), bridge.to_torch(params), x)[0]
+    np.testing.assert_allclose(theirs.numpy(), ours, atol=1e-14)
+    assert bridge.to_torch(x).shape == x.shape
+    assert not masks.last_steps(np.array([0], np.uint8), 300).any()
+
+
+def test_large_numbers_are_finite_without_a_warning(recwarn):
+    doors.finite("inputs", np.full(10, 1e308))
+    with pytest.raises(ValueError, match="inputs: 2 of 3 entries are NaN or infinite"):
+        doors.finite("inputs", np.array([np.inf, -np.inf, 1.0]))
+    assert not recwarn.list

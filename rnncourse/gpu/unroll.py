@@ -149,7 +149,7 @@ def as_floats(values) -> torch.Tensor:
     Returns:
         The tensor itself if it is floating or complex, else a float64 copy.
     """
-    tensor = torch.as_tensor(values)
+    tensor = torch.as_tensor(np.array(values, order="C") if isinstance(values, np.ndarray) else values)
     return tensor if tensor.is_floating_point() or tensor.is_complex() else tensor.double()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnncourse import doors
 from rnncourse.params import ModelParams, map_arrays
-from rnncourse.reference import losses, readout, unroll
+from rnncourse.reference import jacobians, losses, readout, unroll
 from rnncourse.reference.cells import Cell
 
 
@@ -82,7 +82,7 @@ def sliding(
     The price is ``window`` + 1 such passes, whatever T.
 
     Args:
-        cell: a cell whose only state is h, for example ``cells.rnn()``.
+        cell: a vanilla cell from ``cells.rnn``.
         params: cell, readout and initial state.
         inputs: x, shape (T, B, D).
         targets: what the loss compares with, (T, B, O) or classes (T, B).
@@ -97,18 +97,18 @@ def sliding(
         The exact loss, the truncated gradients, the final state.
 
     Raises:
-        ValueError: if anything does not fit, naming it.
+        ValueError: if anything does not fit, naming it, or the cell is no vanilla cell.
     """
     doors.at_least("window", window, 0)
     hidden, final, tape = unroll.forward(cell, params.cell, inputs, params.initial_state, lengths)
     value, d_readout, g = _read(params, hidden, targets, loss, _counted(mask, tape), reduction)
     W_h = params.cell.recurrent_weights
-    saved = tape.hidden[1:]
+    slope = jacobians.slopes(tape)
     term = g  # after k rounds: what loss t + k sends to h_t
     delta = np.zeros_like(g)
     d_start = np.zeros_like(tape.hidden[0])
     for k in range(min(window + 1, len(g))):
-        pulled = cell.pull((), saved[: len(term)], (term,))[0]
+        pulled = slope[: len(term)] * term
         delta[: len(term)] += pulled
         sent = pulled @ W_h
         if k < window:
@@ -167,9 +167,11 @@ def like_start(start, arrays: tuple):
         arrays: a tuple of one gradient for each state.
 
     Returns:
-        The tuple, or its only array.
+        In the form of ``start``: a tuple, a NamedTuple, or the only array.
     """
-    return arrays if isinstance(start, tuple) else arrays[0]
+    if not isinstance(start, tuple):
+        return arrays[0]
+    return type(start)(*arrays) if hasattr(start, "_fields") else tuple(arrays)
 
 
 def weight_gradients(tape: unroll.Tape, delta: np.ndarray) -> NamedTuple:

@@ -18,7 +18,9 @@ class Cell(NamedTuple):
         gates: pre-activation blocks per hidden unit (1 for the vanilla cell).
         states: arrays in the state (1: h alone). The first is h, which recurs and is the output.
         step: (theta, ax, ah, state) -> state, saved.
-        pull: (theta, saved, d_state) -> d_ax, d_ah, d_state, d_theta.
+        pull: (theta, saved, d_state) -> d_ax, d_ah, d_state, d_theta. Linear in d_state, and it
+            writes into none of its arguments.
+        own: shape of each array of theta in units of H: ((1,),) for one bias of shape (H,).
     """
 
     name: str
@@ -26,6 +28,7 @@ class Cell(NamedTuple):
     states: int
     step: Callable
     pull: Callable
+    own: tuple = ()
 
 
 def rnn(activation: str = "tanh") -> Cell:

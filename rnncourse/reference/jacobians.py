@@ -15,12 +15,10 @@ def steps(tape: unroll.Tape) -> np.ndarray:
     Returns:
         J_1..J_T with J_t = dh_t/dh_{t-1}, shape (T, B, H, H); the identity where a step is padding.
     """
-    h = tape.hidden[1:]
-    slope = tape.cell.pull((), h, (np.ones_like(h),))[0]
-    J = slope[:, :, :, None] * tape.params.recurrent_weights
+    J = slopes(tape)[:, :, :, None] * tape.params.recurrent_weights
     if tape.mask is None:
         return J
-    return np.where(tape.mask[:, :, :, None], J, np.eye(h.shape[2], dtype=h.dtype))
+    return np.where(tape.mask[:, :, :, None], J, np.eye(J.shape[2], dtype=J.dtype))
 
 
 def product(J: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -46,3 +44,23 @@ def product(J: np.ndarray, start: int, stop: int) -> np.ndarray:
     for t in range(start, stop):
         total = J[t] @ total
     return total
+
+
+def slopes(tape: unroll.Tape) -> np.ndarray:
+    """phi'(a_t) of a vanilla cell, read off its states.
+
+    Args:
+        tape: from ``unroll.forward``.
+
+    Returns:
+        Slopes of h_1..h_T, shape (T, B, H).
+
+    Raises:
+        ValueError: if the cell has gates, more states or parameters of its own, or passes its state on directly.
+    """
+    cell, h = tape.cell, tape.hidden[1:]
+    if cell.gates == cell.states == 1 and not cell.own:
+        slope, _, (direct,), _ = cell.pull((), h, (np.ones_like(h),))
+        if not np.any(direct):
+            return slope
+    raise ValueError(f"cell: expected a vanilla cell, whose state reaches the next only through W_h, got {cell.name}")

@@ -72,8 +72,8 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
     Raises:
         ValueError: if a shape does not fit, a length is out of range, or a real entry is not finite.
     """
-    W_x, W_h, b, *theta = params
     x, mask = _enter(cell, params, inputs, lengths)
+    W_x, W_h, b, *theta = params
     T, B, _ = x.shape
     H = W_h.shape[1]
     state, shared = _start(cell, initial_state, B, H, np.result_type(x, *params))
@@ -88,6 +88,7 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
         saved.append(hidden[t + 1] if kept is new[0] else kept)  # store h once, not twice
     hidden.flags.writeable = False  # the outputs are a view: a caller's change would spoil the tape
     outputs = hidden[1:] if mask is None else np.where(mask, hidden[1:], 0)
+    state = tuple(part.copy() for part in state)  # a cell may have saved the last one
     return outputs, state, Tape(cell, params, x, hidden, saved, mask, shared)
 
 
@@ -114,11 +115,12 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
     doors.shape("d_outputs", g, (T, B, H))
     if mask is not None:
         g = np.where(mask, g, 0)
-    state = _arriving(cell, d_final_state, B, H, hidden.dtype)
-    s = np.empty((T, B, H), hidden.dtype)
-    d_ax = np.empty((T, B, len(b)), hidden.dtype)
+    dtype = np.result_type(hidden, g) if np.iscomplexobj(g) else hidden.dtype
+    state = _arriving(cell, d_final_state, B, H, dtype)
+    s = np.empty((T, B, H), dtype)
+    d_ax = np.empty((T, B, len(b)), dtype)
     d_ah = d_ax
-    d_theta = [np.zeros_like(part) for part in theta]
+    d_theta = [np.zeros(part.shape, dtype) for part in theta]
     for t in reversed(range(T)):
         s[t] = state[0] + g[t]
         state = (s[t], *state[1:])
@@ -148,12 +150,18 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
 
 def _enter(cell: Cell, params: NamedTuple, inputs, lengths) -> tuple[np.ndarray, np.ndarray | None]:
     """Check everything at the door; return the inputs with clean padding, and the mask."""
-    W_x, W_h, b, *_ = params
+    own = getattr(params, "_fields", ())[3:]
+    if not hasattr(params, "_fields") or len(params) < 3 or len(own) != len(cell.own):
+        expected = f"W_x, W_h, b and {len(cell.own)} more for the {cell.name} cell"
+        raise ValueError(f"params: expected a NamedTuple of {expected}, got {type(params).__name__} of {len(params)}")
+    W_x, W_h, b, *theta = params
     doors.shape("recurrent_weights", W_h, ("G*H", "H"))
     H = W_h.shape[1]
     doors.shape("recurrent_weights", W_h, (cell.gates * H, H))
     doors.shape("input_weights", W_x, (cell.gates * H, "D"))
     doors.shape("bias", b, (cell.gates * H,))
+    for name, array, shape in zip(own, theta, cell.own, strict=True):
+        doors.shape(name, array, tuple(blocks * H for blocks in shape))
     x = as_floats(inputs)
     doors.sequences("inputs", x, W_x.shape[1])
     mask = None
@@ -191,7 +199,7 @@ def _arriving(cell: Cell, d_final_state: tuple | None, B: int, H: int, dtype) ->
         raise ValueError(f"d_final_state: expected {cell.states} array(s), got {len(d_final_state)}")
     for part in d_final_state:
         doors.shape("d_final_state", part, (B, H))
-    return d_final_state
+    return tuple(np.array(part, dtype) for part in d_final_state)  # copies: a pull may add in place
 
 
 def _where(mask: np.ndarray, new, old):
