@@ -13,6 +13,7 @@ import yaml
 
 import rnncourse
 from rnncourse import figures
+from tools import chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -184,6 +185,12 @@ def test_the_ci_script_calls_the_two_commands():
     assert [line for line in lines if line.startswith("make ")] == ["make test", "make book"]
     assert "set -euo pipefail" in lines
     assert os.access(script, os.X_OK)
+
+
+def test_continuous_integration_looks_for_the_browsers_that_the_tests_use():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert set(re.findall(r"command -v ([a-z-]*chrom[a-z-]*)", script)) == set(chromium.PROGRAMS)
+    assert "${CHROMIUM:-}" in script
 
 
 def test_the_issue_form_asks_the_four_things():
