@@ -14,7 +14,7 @@ export MKL_NUM_THREADS := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock links clean
+.PHONY: help book serve test notebooks exercises ledger records bench gpu lint lock newest links clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ lint: $(VENV)/.ready  ## style and simple mistakes
 
 lock: $(VENV)/.ready  ## renew requirements.txt from pyproject.toml (needs uv)
 	$(BIN)/python tools/lock.py
+
+newest: $(VENV)/.ready  ## the same without the versions chosen by hand: what breaks next?
+	$(BIN)/python tools/lock.py --newest
 
 clean:  ## remove what the targets made
 	rm -rf _build $(VENV) .pytest_cache .ruff_cache

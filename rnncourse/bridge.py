@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncourse import doors
-from rnncourse.params import RNNParams
+from rnncourse.params import RNNParams, map_arrays
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +31,7 @@ def to_torch(tree: Any, device: Any = None, dtype: torch.dtype | None = None) ->
         tensor = torch.tensor(np.array(array, order="C"), device=device)  # torch takes no negative strides
         return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
-    return _map(convert, tree)
+    return map_arrays(convert, tree)
 
 
 def to_numpy(tree: Any) -> Any:
@@ -44,7 +43,7 @@ def to_numpy(tree: Any) -> Any:
     Returns:
         The same form, with NumPy arrays.
     """
-    return _map(lambda tensor: tensor.detach().cpu().numpy().copy(), tree)
+    return map_arrays(lambda tensor: tensor.detach().cpu().numpy().copy(), tree)
 
 
 def rnn_from_torch(module: torch.nn.RNN) -> RNNParams:
@@ -97,11 +96,3 @@ def rnn_to_torch(params: RNNParams, activation: str = "tanh") -> torch.nn.RNN:
         for own, given in zip(module.parameters(), (W_x, W_h, b_h, torch.zeros_like(b_h)), strict=True):
             own.copy_(given)
     return module
-
-
-def _map(function: Callable, tree: Any) -> Any:
-    """Apply a function to every leaf of nested tuples, named or not."""
-    if not isinstance(tree, tuple):
-        return function(tree)
-    parts = [_map(function, part) for part in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)

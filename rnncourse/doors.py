@@ -30,6 +30,30 @@ def shape(name: str, array: Any, expected: tuple) -> None:
         raise ValueError(f"{name}: expected shape ({wanted}), got {got}")
 
 
+def cell_params(cell: Any, params: Any) -> None:
+    """Check that parameters fit a cell.
+
+    Args:
+        cell: its name, how many pre-activation blocks it has, and the shapes of what is its own.
+        params: a NamedTuple: W_x (G H, D), W_h (G H, H), b (G H,), then what belongs to the cell.
+
+    Raises:
+        ValueError: if it is no NamedTuple, has too few or too many arrays, or a shape does not fit.
+    """
+    own = getattr(params, "_fields", ())[3:]
+    if not hasattr(params, "_fields") or len(params) < 3 or len(own) != len(cell.own):
+        expected = f"W_x, W_h, b and {len(cell.own)} more for the {cell.name} cell"
+        raise ValueError(f"params: expected a NamedTuple of {expected}, got {type(params).__name__} of {len(params)}")
+    W_x, W_h, b, *theta = params
+    shape("recurrent_weights", W_h, ("G*H", "H"))
+    H = W_h.shape[1]
+    shape("recurrent_weights", W_h, (cell.gates * H, H))
+    shape("input_weights", W_x, (cell.gates * H, "D"))
+    shape("bias", b, (cell.gates * H,))
+    for name, array, blocks in zip(own, theta, cell.own, strict=True):
+        shape(name, array, tuple(size * H for size in blocks))
+
+
 def sequences(name: str, array: Any, features: int | str) -> None:
     """Check a batch of sequences: three axes, and neither time nor batch empty.
 

@@ -184,10 +184,13 @@ def test_arriving_gradients_are_not_written_to():
         (lambda p: p._replace(candidate_bias=np.zeros((B, H))), r"candidate_bias: expected shape \(5,\), got \(4, 5\)"),
     ],
 )
-def test_parameters_must_fit_the_cell(params, message):
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_parameters_must_fit_the_cell(params, message, floor):
     _, right = gru_of(torch.nn.GRU(D, H).double())
+    twin = gpu_cells.Cell("gru", gates=3, states=1, step=gru_step, own=((1,),))
+    forward, cell = (unroll.forward, GRU) if floor == "reference" else (gpu_unroll.forward, twin)
     with pytest.raises(ValueError, match=message):
-        unroll.forward(GRU, params(right), np.ones((T, B, D)))
+        forward(cell, params(right), np.ones((T, B, D)))
 
 
 @pytest.mark.parametrize("gradient", [partial(bptt.sliding, window=2), rtrl.full])

@@ -162,7 +162,7 @@ def test_the_workflows_do_what_they_are_for():
     assert sorted(called) == ["pages", "tests", "weekly"]
     assert {"make test", "make book"} <= set(called["tests"])
     assert called["pages"] == ["make book"]
-    assert called["weekly"].index("make lock") < called["weekly"].index("make test")
+    assert called["weekly"].index("make newest") < called["weekly"].index("make test")
     assert "make links" in called["weekly"]
 
 
@@ -215,8 +215,9 @@ def pins() -> list[str]:
 
 
 def test_torch_is_pinned_without_a_build_so_that_either_build_fits():
-    assert "torch==2.13.0" in pins()
-    assert "`torch==2.13.0`" in README
+    (pin,) = [pin for pin in pins() if pin.startswith("torch==")]
+    assert re.fullmatch(r"torch==\d+\.\d+\.\d+", pin)
+    assert "`torch==X.Y.Z`" in README
 
 
 def test_no_gigabytes_are_named_that_only_one_build_of_torch_needs():

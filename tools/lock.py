@@ -4,6 +4,7 @@ NVIDIA's packages are left out on purpose. The default Linux build of torch pins
 exactly; the CPU build needs none, and naming them here would pull gigabytes for everybody.
 """
 
+import argparse
 import re
 import subprocess
 from pathlib import Path
@@ -18,9 +19,12 @@ HEADER = """\
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--newest", action="store_true", help="free what is chosen by hand as well")
+    newest = parser.parse_args().newest
     constraints = ROOT / "_build" / "constraints.txt"
     constraints.parent.mkdir(exist_ok=True)
-    constraints.write_text(CHOSEN)
+    constraints.write_text("" if newest else CHOSEN)
     command = "uv pip compile pyproject.toml --all-extras --universal --python-version 3.11"
     quiet = f"--no-annotate --no-header --quiet --constraints {constraints}"
     locked = subprocess.run(

@@ -14,12 +14,14 @@ class Cell(NamedTuple):
         gates: pre-activation blocks per hidden unit (1 for the vanilla cell).
         states: tensors in the state (1: h alone). The first is h, which recurs and is the output.
         step: (theta, ax, ah, state) -> state.
+        own: shape of each tensor of theta in units of H: ((1,),) for one bias of shape (H,).
     """
 
     name: str
     gates: int
     states: int
     step: Callable
+    own: tuple = ()
 
 
 def rnn(activation: str = "tanh") -> Cell:

@@ -5,10 +5,12 @@ them (the same memory, a leaf of its own) and hands back results cut from that p
 one does, results stay part of the caller's graph, so that training with ``loss.backward()`` works.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+
+from rnncourse.params import map_arrays
 
 
 def tracked(tree: Any) -> Any:
@@ -20,7 +22,7 @@ def tracked(tree: Any) -> Any:
     Returns:
         The same form.
     """
-    return apply(lambda tensor: tensor if tensor.requires_grad else tensor.detach().requires_grad_(), tree)
+    return map_arrays(lambda tensor: tensor if tensor.requires_grad else tensor.detach().requires_grad_(), tree)
 
 
 def fresh(tree: Any) -> Any:
@@ -32,7 +34,7 @@ def fresh(tree: Any) -> Any:
     Returns:
         The same form.
     """
-    return apply(lambda tensor: tensor.detach().requires_grad_(), tree)
+    return map_arrays(lambda tensor: tensor.detach().requires_grad_(), tree)
 
 
 def cut(tree: Any) -> Any:
@@ -44,7 +46,7 @@ def cut(tree: Any) -> Any:
     Returns:
         The same form.
     """
-    return apply(torch.Tensor.detach, tree)
+    return map_arrays(torch.Tensor.detach, tree)
 
 
 def returned(results: Any, *given: Any) -> Any:
@@ -80,23 +82,7 @@ def pull(roots: Any, gradients: Any, tree: Any) -> Any:
         raise ValueError("tape: recorded under torch.no_grad(), so there is nothing to differentiate")
     gradients = None if gradients is None else list(tensors(gradients))
     parts = iter(torch.autograd.grad(roots, list(tensors(tree)), gradients, retain_graph=True, materialize_grads=True))
-    return apply(lambda _: next(parts), tree)
-
-
-def apply(function: Callable, tree: Any) -> Any:
-    """Apply a function to every tensor of nested tuples, named or not.
-
-    Args:
-        function: takes a tensor.
-        tree: a tensor, or tuples nested as deep as you like.
-
-    Returns:
-        The results in the same form.
-    """
-    if not isinstance(tree, tuple):
-        return function(tree)
-    parts = [apply(function, part) for part in tree]
-    return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return map_arrays(lambda _: next(parts), tree)
 
 
 def tensors(tree: Any) -> Iterator[torch.Tensor]:

@@ -155,20 +155,15 @@ def as_floats(values) -> torch.Tensor:
 
 def _enter(cell: Cell, params: NamedTuple, inputs, lengths) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Check everything at the door; return the inputs with clean padding, and the mask."""
-    W_x, W_h, b, *_ = params
-    doors.shape("recurrent_weights", W_h, ("G*H", "H"))
-    H = W_h.shape[1]
-    doors.shape("recurrent_weights", W_h, (cell.gates * H, H))
-    doors.shape("input_weights", W_x, (cell.gates * H, "D"))
-    doors.shape("bias", b, (cell.gates * H,))
+    doors.cell_params(cell, params)
     x = as_floats(inputs)
-    doors.sequences("inputs", x, W_x.shape[1])
+    doors.sequences("inputs", x, params[0].shape[1])
     mask = None
     if lengths is not None:
         mask = _valid(lengths, x)
         x = torch.where(mask, x, 0)
     for name, tensor in [*zip(params._fields, params, strict=True), ("inputs", x)]:
-        _alike(name, tensor, W_h)
+        _alike(name, tensor, params[1])
     for name, tensor in [("inputs", x), *zip(params._fields, params, strict=True)]:
         doors.finite(name, tensor.detach())
     return x, mask

@@ -150,20 +150,9 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
 
 def _enter(cell: Cell, params: NamedTuple, inputs, lengths) -> tuple[np.ndarray, np.ndarray | None]:
     """Check everything at the door; return the inputs with clean padding, and the mask."""
-    own = getattr(params, "_fields", ())[3:]
-    if not hasattr(params, "_fields") or len(params) < 3 or len(own) != len(cell.own):
-        expected = f"W_x, W_h, b and {len(cell.own)} more for the {cell.name} cell"
-        raise ValueError(f"params: expected a NamedTuple of {expected}, got {type(params).__name__} of {len(params)}")
-    W_x, W_h, b, *theta = params
-    doors.shape("recurrent_weights", W_h, ("G*H", "H"))
-    H = W_h.shape[1]
-    doors.shape("recurrent_weights", W_h, (cell.gates * H, H))
-    doors.shape("input_weights", W_x, (cell.gates * H, "D"))
-    doors.shape("bias", b, (cell.gates * H,))
-    for name, array, shape in zip(own, theta, cell.own, strict=True):
-        doors.shape(name, array, tuple(blocks * H for blocks in shape))
+    doors.cell_params(cell, params)
     x = as_floats(inputs)
-    doors.sequences("inputs", x, W_x.shape[1])
+    doors.sequences("inputs", x, params[0].shape[1])
     mask = None
     if lengths is not None:
         valid = masks.valid_steps(lengths, len(x))
