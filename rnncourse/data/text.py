@@ -38,7 +38,7 @@ class Corpus(NamedTuple):
         train: classes of the characters, integers in 0..V-1, shape (N,).
         valid: the same for the stretch that follows, to choose settings on.
         test: the same for the end of the text, to be looked at once.
-        alphabet: the V characters, each at its class.
+        alphabet: the V characters (or words, as a tuple), each at its class.
         source: where the text comes from, and which Python's it is.
         licence: under which terms.
     """
@@ -46,7 +46,7 @@ class Corpus(NamedTuple):
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
-    alphabet: str
+    alphabet: str | tuple[str, ...]
     source: str
     licence: str
 
