@@ -33,7 +33,7 @@ def known(name: str, mistakes: Mapping[str, Callable], *problem: Any) -> list[Mi
     Returns:
         The mistakes, in order.
     """
-    return [Mistake(hint, {name: wrong(*problem: Any)}) for hint, wrong in mistakes.items()]
+    return [Mistake(hint, {name: wrong(*problem)}) for hint, wrong in mistakes.items()]
 
 
 def relative_error(ours: np.ndarray, right: np.ndarray) -> float:
