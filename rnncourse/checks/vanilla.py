@@ -369,9 +369,6 @@ AUTOMATON_MISTAKES = {
     "does the input choose the wrong units? Unit (q, s) is number q * S + s, and listens to symbol s.": lambda w, d: (
         w | {"W_x": np.repeat(np.eye(d.shape[1]), len(d), axis=0)}
     ),
-    "is h_0 zero? Then no unit sees a state at the first step. Switch on a unit that leads to the start.": (
-        lambda w, d: w | {"h_0": 0 * w["h_0"]}
-    ),
     "do your units listen to the state they lead to? Unit (q, s) needs the state *before*, q.": lambda w, d: (
         w | {"W_h": (d.reshape(-1)[:, None] == d.reshape(-1)[None, :]).astype(float)}
     ),
@@ -397,6 +394,8 @@ def automaton(student: Callable, seed: int = 0, states: int = 3, symbols: int = 
     answer = parts(call(student, delta, start), ("W_x", "W_h", "b", "h_0"))
     right = _weights(delta, start)
     given = {name: _shaped(name, answer[name], right[name]) for name in right}
+    if not given["h_0"].any():
+        raise Wrong("is h_0 zero? Then no unit sees a state at the first step. Switch on one that leads to the start.")
     symbols_read = np.random.default_rng(seed).integers(0, symbols, (steps, 5))
 
     def run(w: dict) -> np.ndarray:
