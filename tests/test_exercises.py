@@ -117,7 +117,8 @@ def test_the_points_of_the_cells_are_those_of_the_text_and_of_the_checks(source)
     assert sum(cell.metadata.nbgrader.points for cell in cells) == exam.POINTS
     assert printed(read(source, "solution")).endswith(f"{exam.POINTS} of {exam.POINTS} points\n")
     for cell in cells:
-        assert cell.source.startswith(f"# Graded: {cell.metadata.nbgrader.points} points.")
+        points = cell.metadata.nbgrader.points
+        assert cell.source.startswith(f"# Graded: {points} point{'s' * (points > 1)}.\n")
         assert "raises-exception" in cell.metadata.tags
 
 

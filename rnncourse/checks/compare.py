@@ -75,6 +75,24 @@ def require_arrays(answer: Mapping[str, Any], right: Mapping[str, np.ndarray], m
         raise Wrong(said + (f": {hint}" if hint else ".") + (f" Right so far: {listing(fine)}." if fine else ""))
 
 
+def named_parts(answer: Any, names: tuple[str, ...]) -> dict:
+    """Name the parts of a tuple.
+
+    Args:
+        answer: what the student returned.
+        names: what is expected, in order.
+
+    Returns:
+        The parts by name.
+
+    Raises:
+        Wrong: if it is no tuple or list of that length.
+    """
+    if not isinstance(answer, tuple | list) or len(answer) != len(names):
+        raise Wrong(f"expected {len(names)} arrays ({', '.join(names)}), got {described(answer)}.")
+    return dict(zip(names, answer, strict=True))
+
+
 def as_array(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     """Check type, shape and finiteness.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncourse.checks.compare import Mistake, described, known, require_arrays
+from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
 from rnncourse.checks.core import Task, Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
 from rnncourse.params import ModelParams, RNNParams, init_model, map_arrays
@@ -34,24 +34,6 @@ def problem(seed: int, steps: int = 5, batch: int = 3, inputs: int = 2, hidden: 
     model = init_model(rng, inputs, hidden, outputs)
     model = map_arrays(lambda array: array + 0.4 * rng.standard_normal(array.shape), model)
     return model, rng.standard_normal((steps, batch, inputs))
-
-
-def parts(answer, names: tuple[str, ...]) -> dict:
-    """Name the parts of a tuple.
-
-    Args:
-        answer: what the student returned.
-        names: what is expected, in order.
-
-    Returns:
-        The parts by name.
-
-    Raises:
-        Wrong: if it is no tuple or list of that length.
-    """
-    if not isinstance(answer, tuple | list) or len(answer) != len(names):
-        raise Wrong(f"expected {len(names)} arrays ({', '.join(names)}), got {described(answer)}.")
-    return dict(zip(names, answer, strict=True))
 
 
 # Task 1
@@ -110,7 +92,7 @@ def forward(student: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     model, x = problem(**{"seed": 0, **sizes})
-    answer = parts(call(student, model, x), ("h", "y"))
+    answer = named_parts(call(student, model, x), ("h", "y"))
     if np.shape(answer["h"])[:1] == (len(x) + 1,):
         raise Wrong(f"h: expected the {len(x)} states after the inputs, got {len(x) + 1}: leave h_0 out.")
     mistakes = [Mistake(hint, wrong(model, x)) for hint, wrong in FORWARD_MISTAKES.items()]
@@ -153,7 +135,7 @@ def split(student: Callable, seed: int = 0, inputs: int = 2, hidden: int = 4) ->
     """
     rng = np.random.default_rng(seed)
     given = rng.standard_normal((hidden, hidden + inputs)), *rng.standard_normal((2, hidden)), inputs
-    answer = parts(call(student, *given), ("W_x", "W_h", "b"))
+    answer = named_parts(call(student, *given), ("W_x", "W_h", "b"))
     require_arrays(answer, _split(*given), [Mistake(hint, wrong(*given)) for hint, wrong in SPLIT_MISTAKES.items()])
 
 
@@ -207,7 +189,7 @@ def to_sigmoid(student: Callable, seed: int = 0, inputs: int = 2, hidden: int = 
     """
     model, _ = problem(seed, inputs=inputs, hidden=hidden)
     given = model.cell, np.tanh(model.initial_state)
-    answer = parts(call(student, *model.cell, given[1]), ("W_x", "W_h", "b", "s_0"))
+    answer = named_parts(call(student, *model.cell, given[1]), ("W_x", "W_h", "b", "s_0"))
     mistakes = [Mistake(hint, wrong(*given)) for hint, wrong in SIGMOID_MISTAKES.items()]
     require_arrays(answer, _to_sigmoid(*given), mistakes)
 
@@ -310,10 +292,10 @@ def bernoulli(student: Callable, seed: int = 0, shape: tuple = (4, 3, 2)) -> Non
     y, targets = 2 * rng.standard_normal(shape), rng.integers(0, 2, shape).astype(float)
     names = ("losses", "gradients")
     mistakes = [Mistake(hint, wrong(y, targets)) for hint, wrong in BERNOULLI_MISTAKES.items()]
-    require_arrays(parts(call(student, y, targets), names), _bernoulli(y, targets), mistakes)
+    require_arrays(named_parts(call(student, y, targets), names), _bernoulli(y, targets), mistakes)
     y = np.array([[1000.0, -1000.0, 1000.0, -1000.0]])
     targets = np.array([[1.0, 0.0, 0.0, 1.0]])
-    answer = parts(call(student, y, targets), names)
+    answer = named_parts(call(student, y, targets), names)
     if not np.isfinite(np.asarray(answer["losses"], float)).all():
         raise Wrong("right for small y, but at y = 1000 the loss is not finite: log(1 + e^y) is np.logaddexp(0, y).")
     require_arrays(answer, _bernoulli(y, targets))
@@ -391,7 +373,7 @@ def automaton(student: Callable, seed: int = 0, states: int = 3, symbols: int = 
         Wrong: with a diagnosis.
     """
     delta = table(seed, states, symbols)
-    answer = parts(call(student, delta, start), ("W_x", "W_h", "b", "h_0"))
+    answer = named_parts(call(student, delta, start), ("W_x", "W_h", "b", "h_0"))
     right = _weights(delta, start)
     given = {name: _shaped(name, answer[name], right[name]) for name in right}
     if not given["h_0"].any():
