@@ -40,17 +40,17 @@ def cell_params(cell: Any, params: Any) -> None:
     Raises:
         ValueError: if it is no NamedTuple, has too few or too many arrays, or a shape does not fit.
     """
-    own = getattr(params, "_fields", ())[3:]
-    if not hasattr(params, "_fields") or len(params) < 3 or len(own) != len(cell.own):
+    names = getattr(params, "_fields", ())[3:]
+    if not hasattr(params, "_fields") or len(params) < 3 or len(names) != len(cell.own):
         expected = f"W_x, W_h, b and {len(cell.own)} more for the {cell.name} cell"
         raise ValueError(f"params: expected a NamedTuple of {expected}, got {type(params).__name__} of {len(params)}")
-    W_x, W_h, b, *theta = params
+    W_x, W_h, b, *own = params
     shape("recurrent_weights", W_h, ("G*H", "H"))
     H = W_h.shape[1]
     shape("recurrent_weights", W_h, (cell.gates * H, H))
     shape("input_weights", W_x, (cell.gates * H, "D"))
     shape("bias", b, (cell.gates * H,))
-    for name, array, blocks in zip(own, theta, cell.own, strict=True):
+    for name, array, blocks in zip(names, own, cell.own, strict=True):
         shape(name, array, tuple(size * H for size in blocks))
 
 

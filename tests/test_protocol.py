@@ -38,7 +38,7 @@ class GRUParams(NamedTuple):
     candidate_bias: Any
 
 
-def lstm_step(theta, ax, ah, state):
+def lstm_step(own, ax, ah, state):
     _, c = state
     i, f, g, o = np.split(ax + ah, 4, axis=1)
     i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
@@ -46,7 +46,7 @@ def lstm_step(theta, ax, ah, state):
     return (o * np.tanh(new), new), (i, f, g, o, c, np.tanh(new))
 
 
-def lstm_pull(theta, saved, d_state):
+def lstm_pull(own, saved, d_state):
     (i, f, g, o, c, squashed), (dh, dc) = saved, d_state
     dc = dc + dh * o * (1 - squashed**2)
     blocks = dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g * g), dh * squashed * o * (1 - o)
@@ -54,15 +54,15 @@ def lstm_pull(theta, saved, d_state):
     return delta, delta, (0.0, dc * f), ()
 
 
-def gru_step(theta, ax, ah, state):
-    (h,), (b,) = state, theta
+def gru_step(own, ax, ah, state):
+    (h,), (b,) = state, own
     r, z = sigmoid(ax[:, :H] + ah[:, :H]), sigmoid(ax[:, H : 2 * H] + ah[:, H : 2 * H])
     inside = ah[:, 2 * H :] + b
     n = np.tanh(ax[:, 2 * H :] + r * inside)
     return ((1 - z) * n + z * h,), (r, z, n, inside, h)
 
 
-def gru_pull(theta, saved, d_state):
+def gru_pull(own, saved, d_state):
     (r, z, n, inside, h), (dh,) = saved, d_state
     dn, dz = dh * (1 - z) * (1 - n * n), dh * (h - n) * z * (1 - z)
     dr, d_inside = dn * inside * r * (1 - r), dn * r
@@ -160,8 +160,8 @@ def test_the_final_state_can_be_changed_without_harm():
 def test_arriving_gradients_are_not_written_to():
     """Even if a pull breaks its promise and writes into what it is handed."""
 
-    def greedy(theta, saved, d_state):
-        pulled = lstm_pull(theta, saved, d_state)
+    def greedy(own, saved, d_state):
+        pulled = lstm_pull(own, saved, d_state)
         d_state[1].fill(0)
         return pulled
 
@@ -198,12 +198,12 @@ def test_what_needs_a_vanilla_cell_says_so(gradient):
     """A leaky cell hands part of its state on directly; the vanilla formulas would drop that part."""
     vanilla = cells.rnn()
 
-    def step(theta, ax, ah, state):
-        (new,), saved = vanilla.step(theta, ax, ah, state)
+    def step(own, ax, ah, state):
+        (new,), saved = vanilla.step(own, ax, ah, state)
         return (0.7 * state[0] + 0.3 * new,), saved
 
-    def pull(theta, saved, d_state):
-        to_x, to_h, _, _ = vanilla.pull(theta, saved, (0.3 * d_state[0],))
+    def pull(own, saved, d_state):
+        to_x, to_h, _, _ = vanilla.pull(own, saved, (0.3 * d_state[0],))
         return to_x, to_h, (0.7 * d_state[0],), ()
 
     rng = np.random.default_rng(0)

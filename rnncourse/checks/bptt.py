@@ -136,14 +136,25 @@ def checker(is_gradient: Callable, seed: int = 0) -> None:
     def uneven(theta: np.ndarray) -> float:
         return float(scales @ np.sin(theta))
 
+    def falling(theta: np.ndarray) -> float:
+        return -float(np.exp(theta).sum())
+
     _expect(is_gradient, loss, W_h, right, True, "the right gradient of an RNN's loss")
     _expect(is_gradient, loss, W_h, planted, False, "a gradient in which the recurrence lacks its transpose")
+    _expect(
+        *(is_gradient, falling, theta, -np.exp(theta), True, "a right gradient with no positive entry"),
+        "Did you forget abs() in the size of the gradient?",
+    )
     for sign, advice in [(1, "Look at the largest difference, not at the mean."), (-1, "Did you forget abs()?")]:
         spoilt = right.copy()
         spoilt[1, 2] += sign * 1e-4 * np.abs(right).max()
         _expect(
             is_gradient, loss, W_h, spoilt, False, "a gradient with one entry wrong by 0.01% of the largest", advice
         )
+    _expect(
+        *(is_gradient, loss, W_h, 1.000005 * right, False, "a gradient that is wrong by 0.0005% everywhere"),
+        "The tolerance is 1e-6 of the largest entry.",
+    )
     _expect(
         *(is_gradient, uneven, theta, scales * np.cos(theta), True, "a right gradient with some entries near zero"),
         "Divide by the largest entry of the gradient, not each difference by its own entry.",

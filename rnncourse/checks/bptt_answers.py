@@ -134,12 +134,14 @@ def all_gradients(r: Run, e: np.ndarray | None = None) -> dict[str, np.ndarray]:
     }
 
 
-def truncated(r: Run, kept: np.ndarray, **changed: np.ndarray) -> dict[str, np.ndarray]:
+def truncated(r: Run, kept: np.ndarray, meets: str = "", **changed: np.ndarray) -> dict[str, np.ndarray]:
     """The cell's gradients from a chosen set of pairs (t, tau), with ingredients right or wrong.
 
     Args:
         r: the run.
         kept: booleans, shape (T, T): whether the loss at t counts through the weights at tau.
+        meets: what delta_tau is multiplied by: x_tau and h_{tau-1} unless given; "tau" takes h_tau,
+            "t" takes x_t and h_{t-1}.
         changed: fields of the run to replace (``g``, ``slope``), or ``W_h``.
 
     Returns:
@@ -151,8 +153,27 @@ def truncated(r: Run, kept: np.ndarray, **changed: np.ndarray) -> dict[str, np.n
     for t in range(len(r.g)):
         s = r.g[t]
         for tau in range(t, -1, -1):
-            delta[tau] += kept[t, tau] * r.slope[tau] * s
+            delta[t if meets == "t" else tau] += kept[t, tau] * r.slope[tau] * s
             s = (r.slope[tau] * s) @ W_h
+    return cell_gradients(delta, r.x, r.h[1:] if meets == "tau" else r.h[:-1])
+
+
+def piled(r: Run, window: int) -> dict[str, np.ndarray]:
+    """A window in which every step on the way back adds its own immediate gradient again.
+
+    Args:
+        r: the run.
+        window: m.
+
+    Returns:
+        The three gradients by name.
+    """
+    delta = np.zeros_like(r.g)
+    for t in range(len(r.g)):
+        s = r.g[t]
+        for tau in range(t, max(-1, t - window - 1), -1):
+            delta[tau] += r.slope[tau] * s
+            s = (r.slope[tau] * s) @ r.params.cell.recurrent_weights + r.g[tau - 1]
     return cell_gradients(delta, r.x, r.h[:-1])
 
 
@@ -205,21 +226,27 @@ def wrapped(r: Run, window: int) -> dict[str, np.ndarray]:
     return total
 
 
-def restarted(r: Run, chunk: int, h_0: np.ndarray) -> dict[str, np.ndarray]:
-    """Chunks that all start from the same state.
+def restarted(r: Run, chunk: int, h_0: np.ndarray, behind: int = 0) -> dict[str, np.ndarray]:
+    """Chunks that all start from the same state, or from one that is too old.
 
     Args:
         r: the run.
         chunk: k.
         h_0: that state, shape (H,).
+        behind: if not 0, chunks after the first start this many steps before the end of the one before.
 
     Returns:
         The three gradients by name.
     """
     total = {name: 0.0 for name in ("d_W_x", "d_W_h", "d_b_h")}
-    params = r.params._replace(initial_state=h_0)
+    params, state = r.params._replace(initial_state=h_0), None
     for a in range(0, len(r.x), chunk):
-        part = bptt.full(CELL, params, r.x[a : a + chunk], r.targets[a : a + chunk]).gradients.cell
+        run = bptt.full(CELL, params, r.x[a : a + chunk], r.targets[a : a + chunk], state=state)
+        part = run.gradients.cell
+        if behind:
+            start = params.initial_state if state is None else state[0]
+            states = unroll.forward(CELL, params.cell, r.x[a : a + chunk], start)[2].hidden
+            state = (np.array(states[-1 - behind]),)
         total = {name: total[name] + share for name, share in zip(total, part, strict=True)}
     return total
 

@@ -15,6 +15,7 @@ from rnncourse.checks.bptt_answers import (
     drifting,
     moved,
     one_step,
+    piled,
     restarted,
     sweep,
     truncated,
@@ -99,6 +100,9 @@ def of_recursion(r: Run) -> Iterator[Mistake]:
         outcome(*sweep(g, np.ones_like(g), W_h)),
     )
     yield Mistake("is phi' missing from the weight gradients? They take delta_t, not s_t.", outcome(s, start, 1.0))
+    yield Mistake(
+        "is there a minus sign in the recursion? Both parts of s_t are added.", outcome(*sweep(g, slope, -W_h))
+    )
     yield Mistake(
         "is that the slope of the step before? phi'(a_t) is a function of h_t, not of h_{t-1}.",
         outcome(*sweep(g, 1 - before**2, W_h), 1 - before**2),
@@ -228,6 +232,11 @@ def of_sliding(r: Run, window: int) -> Iterator[Mistake]:
         "do your indices run off the start of the sequence? x[-1] is the last step: stop at tau = 1.",
         wrapped(r, window),
     )
+    yield Mistake("is `window` used at all? These are the terms tau = t alone.", truncated(r, window_pairs(T, 0)))
+    yield Mistake(
+        "do you add g again on the way back? A window carries the gradient of its own loss alone.", piled(r, window)
+    )
+    yield from _of_places(r, kept)
     yield from _of_pairs(r, kept)
 
 
@@ -278,7 +287,28 @@ def of_chunked(r: Run, chunk: int) -> Iterator[Mistake]:
     hint = "is this a sliding window? A chunk's first loss reaches back over nothing."
     for window in (chunk, chunk - 1):
         yield Mistake(hint, truncated(r, window_pairs(T, window)))
+    yield Mistake(
+        "do you start a chunk from the state before its last? It starts where the chunk before it ended, at h[-1].",
+        restarted(r, chunk, r.params.initial_state, behind=1),
+    )
+    yield from _of_places(r, kept)
     yield from _of_pairs(r, kept)
+
+
+def _of_places(r: Run, kept: np.ndarray) -> Iterator[Mistake]:
+    """Mistakes about where in time a truncated sum takes what it multiplies."""
+    at_tau, at_t = (truncated(r, kept, meets=meets) for meets in ("tau", "t"))
+    yield Mistake(
+        "are you off by one in time? At step tau the recurrent weights met h_{tau-1}, not h_tau.",
+        truncated(r, kept) | {"d_W_h": at_tau["d_W_h"]},
+    )
+    yield Mistake(
+        "do your products take x and h from step t? The weights were used at step tau: x_tau and h_{tau-1}.", at_t
+    )
+    yield Mistake(
+        "is that the slope of the step before? phi'(a_tau) is a function of h_tau.",
+        truncated(r, kept, slope=1 - r.h[:-1] ** 2),
+    )
 
 
 def _of_pairs(r: Run, kept: np.ndarray) -> Iterator[Mistake]:
@@ -316,6 +346,15 @@ def of_differences(f, theta: np.ndarray, step: float) -> Iterator[Mistake]:
     yield Mistake(
         "did you divide by one step? From theta - step to theta + step it is two.", shaped((ahead - behind) / step)
     )
+    yield Mistake(
+        "are parentheses missing? a - b / c divides b alone, and x / 2 * step multiplies by step.",
+        shaped((ahead - behind) / 2 * step),
+    )
+    small = 1e-5
+    fixed = [
+        (f(up) - f(down)) / (2 * small) for up, down in zip(moved(theta, small), moved(theta, -small), strict=True)
+    ]
+    yield Mistake("do you use a step of your own? Use the `step` that you were given.", shaped(fixed))
     together = (f(theta + step) - f(theta - step)) / (2 * step)
     yield Mistake(
         "did you move all entries at once? Move one, and leave the others where they are.",

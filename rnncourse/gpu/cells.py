@@ -13,8 +13,9 @@ class Cell(NamedTuple):
         name: for messages and tables.
         gates: pre-activation blocks per hidden unit (1 for the vanilla cell).
         states: tensors in the state (1: h alone). The first is h, which recurs and is the output.
-        step: (theta, ax, ah, state) -> state.
-        own: shape of each tensor of theta in units of H: ((1,),) for one bias of shape (H,).
+        step: (own, ax, ah, state) -> state.
+        own: what belongs to the cell beyond W_x, W_h and b, as the shape of each tensor in units of H:
+            ((1,),) for one bias of shape (H,). ``step`` gets the tensors themselves as its first argument.
     """
 
     name: str
@@ -38,7 +39,7 @@ def rnn(activation: str = "tanh") -> Cell:
     """
     (phi,) = activations.get(activation)
 
-    def step(theta, ax, ah, state):
+    def step(own, ax, ah, state):
         return (phi(ax + ah),)
 
     return Cell(f"rnn-{activation}", gates=1, states=1, step=step)

@@ -15,11 +15,11 @@ def steps(tape: unroll.Tape) -> torch.Tensor:
     Returns:
         J_1..J_T with J_t = dh_t/dh_{t-1}, shape (T, B, H, H); the identity where a step is padding.
     """
-    W_x, W_h, b, *theta = graph.cut(tape.params)
+    W_x, W_h, b, *own = graph.cut(tape.params)
     h, x = graph.cut((tape.hidden[:-1], tape.inputs))
 
     def step(h, ax):
-        return tape.cell.step(theta, ax, h @ W_h.T, (h,))[0]
+        return tape.cell.step(own, ax, h @ W_h.T, (h,))[0]
 
     J = torch.func.vmap(torch.func.vmap(torch.func.jacrev(step)))(h, x @ W_x.T + b)
     return J if tape.mask is None else torch.where(tape.mask[:, :, :, None], J, torch.eye(h.shape[2]).to(J))

@@ -103,10 +103,10 @@ def run(cell: Cell, params: NamedTuple, x: torch.Tensor, start: tuple, mask=None
     Yields:
         The state after each step, a tuple of (B, H).
     """
-    W_x, W_h, b, *theta = params
+    W_x, W_h, b, *own = params
     state = tuple(part.expand(x.shape[1], W_h.shape[1]) for part in start)
     for t, ax in enumerate((x @ W_x.T + b).unbind()):
-        new = cell.step(theta, ax, state[0] @ W_h.T, state)
+        new = cell.step(own, ax, state[0] @ W_h.T, state)
         state = new if mask is None else tuple(map(torch.where, [mask[t]] * len(new), new, state))
         yield state
 

@@ -17,10 +17,11 @@ class Cell(NamedTuple):
         name: for messages and tables.
         gates: pre-activation blocks per hidden unit (1 for the vanilla cell).
         states: arrays in the state (1: h alone). The first is h, which recurs and is the output.
-        step: (theta, ax, ah, state) -> state, saved.
-        pull: (theta, saved, d_state) -> d_ax, d_ah, d_state, d_theta. Linear in d_state, and it
+        step: (own, ax, ah, state) -> state, saved.
+        pull: (own, saved, d_state) -> d_ax, d_ah, d_state, d_own. Linear in d_state, and it
             writes into none of its arguments.
-        own: shape of each array of theta in units of H: ((1,),) for one bias of shape (H,).
+        own: what belongs to the cell beyond W_x, W_h and b, as the shape of each array in units of H:
+            ((1,),) for one bias of shape (H,). ``step`` gets the arrays themselves as its first argument.
     """
 
     name: str
@@ -48,11 +49,11 @@ def rnn(activation: str = "tanh") -> Cell:
     """
     phi, slope = activations.get(activation)
 
-    def step(theta, ax, ah, state):
+    def step(own, ax, ah, state):
         h = phi(ax + ah)
         return (h,), h
 
-    def pull(theta, h, d_state):
+    def pull(own, h, d_state):
         (s,) = d_state
         delta = slope(h) * s
         return delta, delta, (0.0,), ()

@@ -73,7 +73,7 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
         ValueError: if a shape does not fit, a length is out of range, or a real entry is not finite.
     """
     x, mask = _enter(cell, params, inputs, lengths)
-    W_x, W_h, b, *theta = params
+    W_x, W_h, b, *own = params
     T, B, _ = x.shape
     H = W_h.shape[1]
     state, shared = _start(cell, initial_state, B, H, np.result_type(x, *params))
@@ -82,7 +82,7 @@ def forward(cell: Cell, params: NamedTuple, inputs, initial_state: Any = None, l
     ax = (x.reshape(T * B, -1) @ W_x.T + b).reshape(T, B, -1)
     saved = []
     for t in range(T):
-        new, kept = cell.step(theta, ax[t], state[0] @ W_h.T, state)
+        new, kept = cell.step(own, ax[t], state[0] @ W_h.T, state)
         state = new if mask is None else _where(mask[t], new, state)
         hidden[t + 1] = state[0]
         saved.append(hidden[t + 1] if kept is new[0] else kept)  # store h once, not twice
@@ -108,7 +108,7 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
     Raises:
         ValueError: if a shape does not fit.
     """
-    cell, (W_x, W_h, b, *theta), x, hidden, saved, mask, shared = tape
+    cell, (W_x, W_h, b, *own), x, hidden, saved, mask, shared = tape
     T, B, D = x.shape
     H = W_h.shape[1]
     g = np.asarray(d_outputs)
@@ -120,19 +120,19 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
     s = np.empty((T, B, H), dtype)
     d_ax = np.empty((T, B, len(b)), dtype)
     d_ah = d_ax
-    d_theta = [np.zeros(part.shape, dtype) for part in theta]
+    d_own = [np.zeros(part.shape, dtype) for part in own]
     for t in reversed(range(T)):
         s[t] = state[0] + g[t]
         state = (s[t], *state[1:])
         real = state if mask is None else _where(mask[t], state, [0] * len(state))
-        to_x, to_h, direct, to_theta = cell.pull(theta, saved[t], real)
+        to_x, to_h, direct, to_own = cell.pull(own, saved[t], real)
         if mask is not None:
             direct = _where(mask[t], direct, state)  # a padded step hands its gradient on untouched
         if to_h is not to_x and d_ah is d_ax:
             d_ah = np.empty_like(d_ax)
         d_ax[t], d_ah[t] = to_x, to_h
         state = (direct[0] + to_h @ W_h, *direct[1:])
-        for total, part in zip(d_theta, to_theta, strict=True):
+        for total, part in zip(d_own, to_own, strict=True):
             total += part
     rows = d_ax.reshape(T * B, -1)
     return Gradients(
@@ -140,7 +140,7 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
             rows.T @ x.reshape(T * B, D),
             d_ah.reshape(T * B, -1).T @ hidden[:-1].reshape(T * B, H),
             rows.sum(axis=0),
-            *d_theta,
+            *d_own,
         ),
         inputs=(rows @ W_x).reshape(T, B, D),
         initial_state=tuple(part.sum(axis=0) if shared else part for part in state),

@@ -26,6 +26,7 @@ MUTANTS = {
     ("bptt", "test-bptt"): [
         ("delta[t] @ W_h", "delta[t] @ W_h.T", "did you forget the transpose in the recurrence? In rows"),
         ("slope[t] * (g[t] + arriving)", "g[t] + arriving", "did you drop phi'? Use delta_t"),
+        ("= delta[t] @ W_h", "= -delta[t] @ W_h", "is there a minus sign in the recursion?"),
         ("= delta[t] @ W_h", "= (g[t] + arriving) @ W_h", "is phi' missing from the recursion?"),
         ("slope[t] * (g[t] + arriving)", "slope[t] * g[t]", "did you write the immediate gradient where"),
         ("g = e @ W_y", "g = e @ W_y\n    g[:-1] = 0", "did you forget the immediate gradient g_t?"),
@@ -60,6 +61,8 @@ MUTANTS = {
     ("central-differences", "test-differences"): [
         ("f(theta - move)) / (2 * step)", "f(theta)) / step", "is this the one-sided difference, forwards?"),
         (" / (2 * step)", "", "did you forget the division?"),
+        ("(2 * step)", "2 * step", "are parentheses missing?"),
+        ("gradient = np", "step = 1e-5\n    gradient = np", "do you use a step of your own?"),
         ("(2 * step)", "step", "did you divide by one step?"),
         ("move[i] = step", "move[:] = step", "did you move all entries at once?"),
         (
@@ -75,6 +78,8 @@ MUTANTS = {
         ("return bool(", "return True or bool(", "it accepted a gradient in which the recurrence lacks its transpose"),
         ("np.abs(gradient - numerical).max()", "(gradient - numerical).max()", "Did you forget abs()?"),
         ("- numerical).max()", "- numerical).mean() / 10", "Look at the largest difference, not at the mean."),
+        ("<= 1e-6 *", "<= 1e-5 *", "it accepted a gradient that is wrong by 0.0005% everywhere."),
+        ("1e-6 * np.abs(numerical).max()", "1e-6 * numerical.max()", "in the size of the gradient?"),
         (
             "error <= 1e-6 * np.abs(numerical).max()",
             "(np.abs(gradient - numerical) <= 1e-6 * np.abs(numerical)).all()",
@@ -97,10 +102,15 @@ MUTANTS = {
         ("max(0, t - window)", "t // (window + 1) * (window + 1)", "are these chunks?"),
         ("s = g[t]", "s = g[t] * (t == len(x) - 1)", "only the last loss has arrived"),
         ("s = delta @ W_h", "s = delta @ W_h.T", "did you forget the transpose in the recurrence?"),
+        ("t - window)", "t)", "is `window` used at all?"),
+        ("s = delta @ W_h", "s = delta @ W_h + g[tau - 1]", "do you add g again on the way back?"),
+        ("@ h[tau]", "@ h[tau + 1]", "are you off by one in time? At step tau"),
+        ("1 - h[tau + 1] ** 2", "1 - h[tau] ** 2", "is that the slope of the step before?"),
     ],
     ("chunked", "test-chunked"): [
         ("state = None\n", "state, chunk = None, len(x)\n", "did you carry the gradient across the cut?"),
         ("state = h[-1]", "state = None", "did you forget to carry the state?"),
+        ("state = h[-1]", "state = h[-2]", "do you start a chunk from the state before its last?"),
         ("arriving = 0.0", "arriving = d_W_h[:] = 0", "did you overwrite instead of accumulate? Only the last chunk"),
         ("range(0, len(x), chunk)", "range(0, len(x) - chunk + 1, chunk)", "did you drop the last chunk?"),
         ("reversed(range(len(g)))", "range(len(g) - 1, 0, -1)", "does your loop stop one step too early?"),
