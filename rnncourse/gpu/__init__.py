@@ -7,10 +7,14 @@ from rnncourse.gpu import (
     checkpoint,
     graph,
     jacobians,
+    language,
     losses,
     modules,
+    processes,
     readout,
+    resume,
     rtrl,
+    training,
     unroll,
 )
 
@@ -21,9 +25,13 @@ __all__ = [
     "checkpoint",
     "graph",
     "jacobians",
+    "language",
     "losses",
     "modules",
+    "processes",
     "readout",
+    "resume",
     "rtrl",
+    "training",
     "unroll",
 ]
