@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -104,18 +105,18 @@ def stretches(tokens, streams: int, length: int) -> Callable[[int], Batch]:
 
 
 @torch.no_grad()
-def nats(model: LanguageModel, tokens, streams: int = 8, length: int = 256) -> float:
-    """Mean cross-entropy of a text, the state carried all the way.
+def surprises(model: LanguageModel, tokens, streams: int = 1, length: int = 256) -> np.ndarray:
+    """What each token of a text cost, -log p, the state carried all the way.
 
     Args:
         model: the model, put into evaluation mode.
         tokens: the text, integers, shape (N,).
-        streams: pieces the text is cut into to go faster, each beginning without a state; what does
-            not fill the last is left out.
+        streams: B, pieces the text is cut into to go faster, each beginning without a state; what
+            does not fill the last is left out.
         length: tokens read at a time; it changes nothing but the memory needed.
 
     Returns:
-        Nats per token; its exponential is the perplexity, :eq:`def-perplexity`.
+        Nats, shape (T, B) with T = (N - 1) // B: the first token of a piece is not predicted.
 
     Raises:
         ValueError: if the text is shorter than one token for each stream.
@@ -123,12 +124,29 @@ def nats(model: LanguageModel, tokens, streams: int = 8, length: int = 256) -> f
     model.eval()
     device = next(model.parameters()).device
     (inputs, targets), *_ = batches(tokens, streams, (len(tokens) - 1) // streams)
-    total, carry = 0.0, None
+    found, carry = [], None
     for a in range(0, len(inputs), length):
         x, y = (torch.from_numpy(part[a : a + length].copy()).to(device) for part in (inputs, targets))
-        value, carry = loss(model, x, y, carry)
-        total += float(value) * y.numel()
-    return total / targets.size
+        logits, carry = model(x, carry)
+        found.append(nn.functional.cross_entropy(logits.transpose(1, 2), y, reduction="none").cpu())
+    return torch.cat(found).numpy()
+
+
+def nats(model: LanguageModel, tokens, streams: int = 8) -> float:
+    """Mean cross-entropy of a text; its exponential is the perplexity, :eq:`def-perplexity`.
+
+    Args:
+        model: the model.
+        tokens: the text, integers, shape (N,).
+        streams: as in :func:`surprises`.
+
+    Returns:
+        Nats per token.
+
+    Raises:
+        ValueError: if the text is shorter than one token for each stream.
+    """
+    return float(surprises(model, tokens, streams).mean(dtype=np.float64))
 
 
 def bits(model: LanguageModel, tokens, streams: int = 8) -> float:
@@ -137,7 +155,7 @@ def bits(model: LanguageModel, tokens, streams: int = 8) -> float:
     Args:
         model: the model.
         tokens: the text, integers, shape (N,).
-        streams: as in :func:`nats`.
+        streams: as in :func:`surprises`.
 
     Returns:
         The mean cross-entropy in bits.
