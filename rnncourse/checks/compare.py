@@ -1,6 +1,6 @@
 """Comparing an answer with the right one, and with the answers that well-known mistakes give."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,20 @@ class Mistake(NamedTuple):
 
     hint: str
     arrays: Mapping[str, np.ndarray]
+
+
+def known(name: str, mistakes: Mapping[str, Callable], *problem: Any) -> list[Mistake]:
+    """What each mistake would answer to a problem.
+
+    Args:
+        name: what the answer is called.
+        mistakes: a function for each hint.
+        problem: the arguments of each function.
+
+    Returns:
+        The mistakes, in order.
+    """
+    return [Mistake(hint, {name: wrong(*problem)}) for hint, wrong in mistakes.items()]
 
 
 def relative_error(ours: np.ndarray, right: np.ndarray) -> float:
@@ -151,3 +165,19 @@ def listing(names: list[str]) -> str:
         The row.
     """
     return " and ".join([", ".join(names[:-1])] * (len(names) > 1) + names[-1:])
+
+
+def described(answer: Any) -> str:
+    """What came, in a few words.
+
+    Args:
+        answer: anything.
+
+    Returns:
+        For example "int64 of shape (3, 2)", "list of 2" or "NoneType".
+    """
+    if isinstance(answer, np.ndarray):
+        return f"{answer.dtype} of shape {answer.shape}"
+    if isinstance(answer, list | tuple):
+        return f"{type(answer).__name__} of {len(answer)}"
+    return type(answer).__name__
