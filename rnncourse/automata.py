@@ -16,8 +16,8 @@ class Automaton(NamedTuple):
     """A finite automaton with an answer at every step.
 
     Attributes:
-        table: the state that follows state q when symbol s is read, integers, shape (Q, S).
-        answers: the answer given on arriving in state q by symbol s, integers, shape (Q, S).
+        table: the state that follows state q when symbol v is read, integers, shape (Q, V).
+        answers: the answer given on arriving in state q by symbol v, integers, shape (Q, V).
         start: the state before the first symbol.
     """
 
@@ -39,8 +39,8 @@ def run(automaton: Automaton, symbols) -> tuple[np.ndarray, np.ndarray]:
     """Run an automaton by looking up its table.
 
     Args:
-        automaton: Q states, S symbols.
-        symbols: s_1..s_T, integers in 0..S-1, shape (T,).
+        automaton: Q states, V symbols.
+        symbols: v_1..v_T, integers in 0..V-1, shape (T,).
 
     Returns:
         ``(states, answers)``: q_1..q_T and the answers, integers, shape (T,).
@@ -61,29 +61,29 @@ def run(automaton: Automaton, symbols) -> tuple[np.ndarray, np.ndarray]:
 def as_rnn(automaton: Automaton, dtype: type = np.float64) -> ModelParams:
     """Build the rectified network that is this automaton, :eq:`eq-automaton`.
 
-    Unit (q, s), at place q * S + s, is 1 when the automaton has just arrived in q by reading s, and
+    Unit (q, v), at place q * V + v, is 1 when the automaton has just arrived in q by reading v, and
     0 otherwise. The readout gives 1 to the answer and 0 to the others.
 
     Args:
-        automaton: Q states, S symbols, answers 0..O-1.
+        automaton: Q states, V symbols, answers 0..O-1.
         dtype: the precision of the weights; the network is exact in every one.
 
     Returns:
-        W_x (Q S, S), W_h (Q S, Q S), b_h = -1, W_y (O, Q S), b_y = 0 and h_0, for a cell with
+        W_x (Q V, V), W_h (Q V, Q V), b_h = -1, W_y (O, Q V), b_y = 0 and h_0, for a cell with
         activation "relu" and one-hot inputs.
 
     Raises:
         ValueError: if the automaton is no automaton.
     """
     table, answers, start = _check(automaton)
-    Q, S = table.shape
-    leads = np.arange(Q)[:, None, None] == table  # [q, p, s]: state p leads to q when s is read
-    # Unit (q, s) listens to every unit (p, r) with p leading to q by s, whatever r brought it to p.
-    W_h = np.repeat(leads.transpose(0, 2, 1).reshape(Q * S, Q), S, axis=1)
-    W_x = np.tile(np.eye(S), (Q, 1))
+    Q, V = table.shape
+    leads = np.arange(Q)[:, None, None] == table  # [q, p, v]: state p leads to q when v is read
+    # Unit (q, v) listens to every unit (p, r) with p leading to q by v, whatever r brought it to p.
+    W_h = np.repeat(leads.transpose(0, 2, 1).reshape(Q * V, Q), V, axis=1)
+    W_x = np.tile(np.eye(V), (Q, 1))
     W_y = np.arange(answers.max() + 1)[:, None] == answers.reshape(-1)
-    h_0 = np.arange(Q * S) == start * S  # any unit of the start state will do
-    cell = RNNParams(W_x.astype(dtype), W_h.astype(dtype), -np.ones(Q * S, dtype))
+    h_0 = np.arange(Q * V) == start * V  # any unit of the start state will do
+    cell = RNNParams(W_x.astype(dtype), W_h.astype(dtype), -np.ones(Q * V, dtype))
     return ModelParams(cell, ReadoutParams(W_y.astype(dtype), np.zeros(len(W_y), dtype)), h_0.astype(dtype))
 
 
@@ -91,12 +91,12 @@ def one_hot(symbols, count: int, dtype: type = np.float64) -> np.ndarray:
     """Write symbols as the inputs that the network of :func:`as_rnn` takes, a batch of one.
 
     Args:
-        symbols: integers in 0..S-1, shape (T,).
-        count: S.
+        symbols: integers in 0..V-1, shape (T,).
+        count: V.
         dtype: of the result.
 
     Returns:
-        x, shape (T, 1, S): 1 at the symbol, 0 elsewhere.
+        x, shape (T, 1, V): 1 at the symbol, 0 elsewhere.
 
     Raises:
         ValueError: if a symbol is out of range.
@@ -109,7 +109,7 @@ def one_hot(symbols, count: int, dtype: type = np.float64) -> np.ndarray:
 def _check(automaton: Automaton) -> tuple[np.ndarray, np.ndarray, int]:
     """The automaton's parts as arrays, checked."""
     table, answers, start = np.asarray(automaton.table), np.asarray(automaton.answers), automaton.start
-    doors.shape("table", table, ("Q", "S"))
+    doors.shape("table", table, ("Q", "V"))
     doors.shape("answers", answers, table.shape)
     for name, array, end in [("table", table, len(table)), ("answers", answers, None)]:
         if not np.issubdtype(array.dtype, np.integer):
