@@ -1,4 +1,4 @@
-"""Each erratum of the sources that chapter 03 treats, shown in numbers.
+"""Each erratum of the sources that the chapters treat, shown in numbers.
 
 The name of a test begins with the entry's label in the appendix. Each shows that the formula as
 printed gives a wrong number, by a margin, and that the corrected one gives the right number. The
@@ -10,8 +10,9 @@ import pytest
 import torch
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse.params import map_arrays
-from rnncourse.reference import bptt, cells, jacobians, rtrl, unroll
+from rnncourse import rewrites
+from rnncourse.params import RNNParams, map_arrays
+from rnncourse.reference import activations, bptt, cells, jacobians, rtrl, unroll
 
 T = 6
 RIGHT = 1e-12
@@ -65,6 +66,94 @@ def chained(p, brute, factor, latest_left=True):
             M = factor(k) @ M if latest_left else M @ factor(k)
         total = total + np.einsum("ij,jkl->ikl", M, recurrent(brute.P[tau]))
     return total
+
+
+# Chapter 02: the vanilla RNN
+
+
+def test_E15_the_input_enters_the_state_and_not_the_readout():
+    w_h, w_x, w_y, start, x = 0.5, 0.3, 2.0, 1.0, 1.0
+    layer = torch.nn.RNN(1, 1, nonlinearity="relu", bias=False, dtype=torch.float64)  # relu(a) = a here
+    with torch.no_grad():
+        layer.weight_ih_l0.fill_(w_x), layer.weight_hh_l0.fill_(w_h)
+    h = layer(torch.full((1, 1, 1), x, dtype=torch.float64), torch.full((1, 1, 1), start, dtype=torch.float64))[0]
+    oracle = w_y * h.item()
+    params = RNNParams(np.array([[w_x]]), np.array([[w_h]]), np.zeros(1))
+    ours = w_y * unroll.forward(cells.rnn("identity"), params, np.full((1, 1, 1), x), np.full(1, start))[0].item()
+    printed = w_y * (w_h * start + w_x * x) + w_x * x
+    assert abs(ours - oracle) < RIGHT and abs(oracle - 1.6) < RIGHT
+    assert abs(printed - 1.9) < RIGHT
+
+
+def test_O18_differentiable_is_neither_needed_nor_enough():
+    # The rectifier has two slopes at 0, none of them a derivative; autograd and we take 0.
+    left, right = ((max(step, 0.0) - 0.0) / step for step in (-1e-6, 1e-6))
+    assert (left, right) == (0, 1)
+    a = torch.zeros(1, requires_grad=True)
+    torch.relu(a).backward()
+    phi, slope = activations.get("relu")
+    assert slope(phi(np.zeros(1)))[0] == a.grad.item() == 0
+    # The sign function is not differentiable, and keeps a bit for ever; its slope is 0, so no gradient flows.
+    bit = torch.tensor([1.0, -1.0], requires_grad=True)
+    kept = bit
+    for _ in range(1000):
+        kept = torch.sign(1.5 * kept)
+    assert kept.tolist() == [1, -1]
+    assert torch.autograd.grad(kept.sum(), bit)[0].tolist() == [0, 0]
+    # The cube is differentiable everywhere, and leaves every bound.
+    h = np.ones(1)
+    with np.errstate(over="ignore"):
+        for _ in range(10):
+            h = (1.5 * h) ** 3
+    assert np.isinf(h).all()
+
+
+def test_H09_without_a_bias_zero_stays_zero(p):
+    silence = np.zeros_like(p.inputs)
+    bare = p.params.cell._replace(bias=np.zeros(3))
+    assert not unroll.forward(cells.rnn(), bare, silence)[0].any()
+    assert np.abs(unroll.forward(cells.rnn(), p.params.cell, silence)[0]).max() > 0.1
+    assert torch.sigmoid(torch.zeros(1)).item() == 0.5  # where a gate without bias starts
+    # A constant 1 as a further input gives the bias back.
+    W_x, W_h, b = p.params.cell
+    wide = RNNParams(np.column_stack([W_x, b]), W_h, np.zeros(3))
+    ones = np.concatenate([p.inputs, np.ones((T, 1, 1))], axis=2)
+    again = unroll.forward(cells.rnn(), wide, ones, p.params.initial_state)[0]
+    assert off(again, torch_model(p).hidden) < RIGHT
+
+
+def test_C06_his_next_state_is_our_present_one(p):
+    W_x, W_h, b = (torch.tensor(part) for part in p.params.cell)
+    his = {1: torch.tensor(p.params.initial_state)}
+    for t in range(1, T + 1):
+        his[t + 1] = torch.tanh(W_h @ his[t] + W_x @ torch.tensor(p.inputs[t - 1, 0]) + b)
+    ours = tape_of(p).hidden[:, 0]  # h_0..h_T
+    assert off(ours, torch.stack([his[t] for t in range(1, T + 2)])) < RIGHT
+    assert off(ours[1:], torch.stack([his[t] for t in range(1, T + 1)])) > 0.1  # the same index: one step off
+
+
+def test_C12_the_blocks_have_the_order_of_the_vectors():
+    p = problem(seed=11, T=T, B=1, D=3, H=3, O=2, scale=0.8)  # D = H: no shape tells the order
+    W_x, W_h, b = (torch.tensor(part) for part in p.params.cell)
+    x = torch.tensor(p.inputs[:, 0])
+
+    def stacked(W, order):
+        h, found = torch.tensor(p.params.initial_state), []
+        for x_t in x:
+            h = torch.tanh(W @ torch.cat(order(h, x_t)) + b)
+            found.append(h)
+        return torch.stack(found)
+
+    ours = tape_of(p).hidden[1:, 0]
+    state_first, input_first = torch.hstack([W_h, W_x]), torch.hstack([W_x, W_h])
+    assert off(ours, stacked(state_first, lambda h, x: (h, x))) < RIGHT
+    assert off(ours, stacked(input_first, lambda h, x: (x, h))) < RIGHT
+    assert off(stacked(input_first, lambda h, x: (h, x)), ours) > 0.1
+    cell = rewrites.split(state_first.numpy(), p.params.cell.bias)
+    assert off(unroll.forward(cells.rnn(), cell, p.inputs, p.params.initial_state)[0][:, 0], ours) < RIGHT
+
+
+# Chapter 03: back-propagation through time
 
 
 def test_E05_the_step_jacobian_has_no_transpose(p, brute):

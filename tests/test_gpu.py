@@ -167,6 +167,20 @@ def test_losses(kind, reduction, masked, device):
     agree(*results, 1e-12)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@verifies("eq-mean-minus-target", oracle="autograd on the torch floor")
+def test_yes_or_no(reduction, device):
+    p = ragged(1)
+    mask, targets = np.arange(7)[:, None] < RAGGED, p.rng.integers(0, 2, (7, 3, 4)).astype(float)
+    y = 30 * p.rng.standard_normal((7, 3, 4))
+    y[~mask] = targets[~mask] = np.nan
+    results, given = [], (y, targets)
+    for floor, (outputs, wanted) in [(reference, given), (gpu, bridge.to_torch(given, device))]:
+        value, tape = floor.losses.bernoulli(outputs, wanted, mask, reduction)
+        results.append((value, floor.losses.backward(tape)))
+    agree(*results, 1e-12)
+
+
 # Whole models
 
 

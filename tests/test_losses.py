@@ -1,4 +1,4 @@
-"""Squared error and cross-entropy, summed and averaged."""
+"""Squared error, cross-entropy and the yes-or-no loss, summed and averaged."""
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -11,13 +11,18 @@ from proof import agree, verifies
 from rnncourse import gradcheck
 from rnncourse.reference import losses
 
-LOSSES = {"squared": losses.squared_error, "cross_entropy": losses.cross_entropy}
+LOSSES = {"squared": losses.squared_error, "cross_entropy": losses.cross_entropy, "bernoulli": losses.bernoulli}
+CLASSES = ("cross_entropy",)
 
 
 def case(kind, T=5, B=3, O=4, seed=0):
     rng = np.random.default_rng(seed)
     y = 3 * rng.standard_normal((T, B, O))
-    targets = rng.standard_normal((T, B, O)) if kind == "squared" else rng.integers(0, O, (T, B))
+    targets = {
+        "squared": rng.standard_normal((T, B, O)),
+        "cross_entropy": rng.integers(0, O, (T, B)),
+        "bernoulli": rng.integers(0, 2, (T, B, O)).astype(float),
+    }[kind]
     return y, targets, rng.random((T, B)) < 0.6
 
 
@@ -28,7 +33,8 @@ def oracle(kind, y, targets, mask=None, reduction="sum"):
     if kind == "squared":
         value = 0.5 * torch.nn.functional.mse_loss(y[keep], torch.tensor(targets)[keep], reduction="sum")
     else:
-        value = torch.nn.functional.cross_entropy(y[keep], torch.tensor(targets)[keep], reduction="sum")
+        named = {"cross_entropy": "cross_entropy", "bernoulli": "binary_cross_entropy_with_logits"}[kind]
+        value = getattr(torch.nn.functional, named)(y[keep], torch.tensor(targets)[keep], reduction="sum")
     value = value / (keep.sum() if reduction == "mean" else 1)
     return value, torch.autograd.grad(value, y)[0]
 
@@ -80,7 +86,7 @@ def test_what_does_not_count_may_hold_anything(kind):
     value, tape = LOSSES[kind](y, targets, mask)
     y, targets = y.copy(), targets.copy()
     y[~mask] = np.nan
-    targets[~mask] = np.nan if kind == "squared" else -1
+    targets[~mask] = -1 if kind in CLASSES else np.nan
     again, spoiled = LOSSES[kind](y, targets, mask)
     assert value == again
     assert np.array_equal(losses.backward(tape), losses.backward(spoiled))
@@ -116,11 +122,57 @@ def test_huge_logits_do_not_overflow():
     agree(losses.backward(tape), gradient, 1e-13)
 
 
+@verifies("eq-mean-minus-target", oracle="autograd")
+def test_large_answers_do_not_overflow():
+    y, targets = np.array([[[1e4, -1e4, 0.0], [-800.0, 800.0, 30.0]]]), np.array([[[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]]])
+    with np.errstate(over="raise", invalid="raise"):
+        value, tape = losses.bernoulli(y, targets)
+    expected, gradient = oracle("bernoulli", y, targets)
+    agree(value, expected, 1e-13)
+    agree(losses.backward(tape), gradient, 1e-13)
+
+
+def test_a_target_may_be_a_chance_or_a_boolean():
+    y, targets, _ = case("bernoulli")
+    chances = np.random.default_rng(1).random(y.shape)
+    expected, gradient = oracle("bernoulli", y, chances)
+    value, tape = losses.bernoulli(y, chances)
+    assert value == pytest.approx(expected.item(), rel=1e-13)
+    assert np.allclose(losses.backward(tape), gradient, atol=1e-13)
+    assert losses.bernoulli(y, targets.astype(bool))[0] == losses.bernoulli(y, targets)[0]
+
+
+def distribution(kind, y):
+    """Torch's distribution whose parameters are the outputs."""
+    return {
+        "squared": lambda: torch.distributions.Normal(y, 1.0),
+        "cross_entropy": lambda: torch.distributions.Categorical(logits=y),
+        "bernoulli": lambda: torch.distributions.Bernoulli(logits=y),
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+@verifies("eq-mean-minus-target", oracle="autograd of torch's distributions")
+def test_the_gradient_is_mean_minus_target(kind):
+    y, targets, _ = case(kind)
+    leaf = torch.tensor(y, requires_grad=True)
+    law = distribution(kind, leaf)
+    loss = -law.log_prob(torch.tensor(targets)).sum()
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    mean = law.probs if kind == "cross_entropy" else law.mean
+    hot = np.eye(y.shape[2])[targets] if kind == "cross_entropy" else targets
+    value, tape = LOSSES[kind](y, targets)
+    agree(losses.backward(tape), gradient, 1e-13)
+    agree(losses.backward(tape), mean.detach().numpy() - hot, 1e-13)
+    constant = 0.5 * np.log(2 * np.pi) * y.size if kind == "squared" else 0.0
+    agree(value + constant, loss, 1e-13)
+
+
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("kind", LOSSES)
 def test_float32_stays_float32(kind, reduction):
     y, targets, mask = case(kind)
-    narrow = targets.astype(np.float32) if kind == "squared" else targets
+    narrow = targets if kind in CLASSES else targets.astype(np.float32)
     value, tape = LOSSES[kind](y.astype(np.float32), narrow, mask, reduction)
     assert value.dtype == losses.backward(tape).dtype == np.float32
     agree(losses.backward(tape), oracle(kind, y, targets, mask, reduction)[1], 1e-5)
@@ -144,6 +196,11 @@ def test_float32_stays_float32(kind, reduction):
         ("cross_entropy", {"targets": np.full((5, 3), -1)}, r"targets: expected classes in 0..3, got -1..-1"),
         ("cross_entropy", {"mask": np.ones((5, 3))}, "mask: expected booleans, got float64"),
         ("cross_entropy", {"mask": np.ones((3, 5), bool)}, r"mask: expected shape \(5, 3\), got \(3, 5\)"),
+        ("bernoulli", {"outputs": np.full((5, 3, 4), np.nan)}, "outputs: 60 of 60 entries are NaN or infinite"),
+        ("bernoulli", {"targets": np.zeros((5, 3))}, r"targets: expected shape \(5, 3, 4\), got \(5, 3\)"),
+        ("bernoulli", {"targets": np.full((5, 3, 4), 2)}, r"targets: expected 0, 1 or a chance between, got 2.0..2.0"),
+        ("bernoulli", {"targets": np.full((5, 3, 4), np.nan)}, "targets: expected 0, 1 or a chance between"),
+        ("bernoulli", {"reduction": "none"}, "reduction: expected one of 'sum', 'mean', got 'none'"),
         ("cross_entropy", {"reduction": None}, "reduction: expected one of 'sum', 'mean', got None"),
     ],
 )

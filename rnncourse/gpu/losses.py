@@ -74,6 +74,34 @@ def cross_entropy(outputs, targets, mask=None, reduction: str = "sum"):
     return graph.returned(value, outputs), Tape(y, value)
 
 
+def bernoulli(outputs, targets, mask=None, reduction: str = "sum"):
+    """Cross-entropy of independent yes-or-no answers in nats, :eq:`def-rnn-bernoulli`.
+
+    Args:
+        outputs: logits y, shape (T, B, O); the probability of a yes is sigma(y).
+        targets: 1 for yes and 0 for no, or a probability between; shape (T, B, O). May hold
+            anything where the mask is False.
+        mask: booleans, shape (T, B): the steps that count; all unless given.
+        reduction: "sum" over steps, sequences and outputs, or "mean" over the steps that count
+            (outputs are summed).
+
+    Returns:
+        ``(value, tape)``: the loss, a scalar tensor, and what :func:`backward` needs.
+
+    Raises:
+        ValueError: if a shape does not fit, a counted target is outside 0..1, a counted logit is
+            not finite, or no step counts in a mean.
+    """
+    mask = _steps(outputs, mask)
+    targets = _chances(targets, outputs, mask)
+    y = graph.tracked(outputs)
+    logits = torch.where(mask[:, :, None], y, 0)
+    doors.finite("outputs", logits.detach())
+    losses = torch.nn.functional.softplus(logits, threshold=60) - targets * logits
+    value = _scale(mask, reduction) * torch.where(mask[:, :, None], losses, 0).sum()
+    return graph.returned(value, outputs), Tape(y, value)
+
+
 def backward(tape: Tape) -> torch.Tensor:
     """The gradient with respect to the outputs, by autograd.
 
@@ -126,6 +154,16 @@ def _classes(targets, mask: torch.Tensor, V: int) -> torch.Tensor:
     targets = torch.where(mask, targets.long(), 0)
     if targets.numel() and (targets.min() < 0 or targets.max() >= V):
         raise ValueError(f"targets: expected classes in 0..{V - 1}, got {targets.min()}..{targets.max()}")
+    return targets
+
+
+def _chances(targets, outputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The targets as chances of a yes in the precision of the outputs, with 0 where a step does not count."""
+    targets = torch.as_tensor(targets, device=mask.device)
+    doors.shape("targets", targets, tuple(outputs.shape))
+    targets = torch.where(mask[:, :, None], targets, 0).to(outputs.dtype)
+    if not ((targets >= 0) & (targets <= 1)).all():  # NaN fails both
+        raise ValueError(f"targets: expected 0, 1 or a chance between, got {targets.min()}..{targets.max()}")
     return targets
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import doors
+from rnncourse.reference import activations
 
 REDUCTIONS = ("sum", "mean")
 
@@ -75,8 +76,38 @@ def cross_entropy(outputs, targets, mask=None, reduction: str = "sum"):
     return scale * np.where(mask, losses, 0).sum(), Tape(gradient)
 
 
+def bernoulli(outputs, targets, mask=None, reduction: str = "sum"):
+    """Cross-entropy of independent yes-or-no answers in nats, :eq:`def-rnn-bernoulli`.
+
+    Args:
+        outputs: logits y, shape (T, B, O); the probability of a yes is sigma(y).
+        targets: 1 for yes and 0 for no, or a probability between; shape (T, B, O). May hold
+            anything where the mask is False.
+        mask: booleans, shape (T, B): the steps that count; all unless given.
+        reduction: "sum" over steps, sequences and outputs, or "mean" over the steps that count
+            (outputs are summed).
+
+    Returns:
+        ``(value, tape)``: the loss, a scalar, and what :func:`backward` needs.
+
+    Raises:
+        ValueError: if a shape does not fit, a counted target is outside 0..1, a counted logit is
+            not finite, or no step counts in a mean.
+    """
+    mask = _steps(outputs, mask)
+    targets = _chances(targets, outputs, mask)
+    logits = np.where(mask[:, :, None], outputs, 0)
+    doors.finite("outputs", logits)
+    size = np.where(logits.real > 0, logits, -logits)  # |y|, analytic on either side of 0
+    # log(1 + e^y) = max(y, 0) + log(1 + e^-|y|), which cannot overflow
+    losses = 0.5 * (logits + size) + np.log1p(np.exp(-size)) - targets * logits
+    scale, counted = _scale(mask, reduction), mask[:, :, None]
+    gradient = np.where(counted, scale * (activations.sigmoid(logits) - targets), 0)
+    return scale * np.where(counted, losses, 0).sum(), Tape(gradient)
+
+
 def backward(tape: Tape) -> np.ndarray:
-    """The gradient with respect to the outputs, :eq:`eq-loss-gradients`.
+    """The gradient with respect to the outputs, :eq:`eq-loss-gradients`: mean minus target, :eq:`eq-mean-minus-target`.
 
     Args:
         tape: from one of the losses.
@@ -122,6 +153,16 @@ def _classes(targets, mask: np.ndarray, V: int) -> np.ndarray:
     targets = np.where(mask, targets, 0)
     if targets.size and (targets.min() < 0 or targets.max() >= V):
         raise ValueError(f"targets: expected classes in 0..{V - 1}, got {targets.min()}..{targets.max()}")
+    return targets
+
+
+def _chances(targets, outputs, mask: np.ndarray) -> np.ndarray:
+    """The targets as chances of a yes in the precision of the outputs, with 0 where a step does not count."""
+    targets = np.asarray(targets)
+    doors.shape("targets", targets, outputs.shape)
+    targets = np.where(mask[:, :, None], targets, 0).astype(outputs.real.dtype)
+    if not ((targets >= 0) & (targets <= 1)).all():  # NaN fails both
+        raise ValueError(f"targets: expected 0, 1 or a chance between, got {targets.min()}..{targets.max()}")
     return targets
 
 
