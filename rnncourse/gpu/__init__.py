@@ -12,6 +12,7 @@ from rnncourse.gpu import (
     readout,
     rtrl,
     unroll,
+    windows,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "readout",
     "rtrl",
     "unroll",
+    "windows",
 ]
