@@ -83,13 +83,15 @@ def runs(corpus: text.Corpus, tokens, widths, hidden: int, steps: int, seeds) ->
 def counts(corpus: text.Corpus, tokens) -> list[dict]:
     """Kneser-Ney models that see 1 to 8 characters back."""
     models = [(width, KneserNey.fit(tokens, width + 1, len(corpus.alphabet))) for width in WIDTHS]
-    return [{"width": width, "valid": model.bits(corpus.valid), "test": model.bits(corpus.test)} for width, model in models]
+    return [
+        {"width": width, "valid": model.bits(corpus.valid), "test": model.bits(corpus.test)} for width, model in models
+    ]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=1500, help="updates of each run")
+    parser.add_argument("--steps", type=int, default=1000, help="updates of each run")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--toy", action="store_true", help="a few seconds, to see that it runs")
     parser.add_argument("--out", help="where to write the record, if not among the committed ones")

@@ -177,6 +177,40 @@ def test_every_bounded_state_ends_at_a_rate(seed):
     assert ended.sum() + running == pytest.approx(1, abs=1e-13)
 
 
+# Memory
+
+START, MOVE = np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.1, 0.9]])
+
+
+def brute_gap(table, m):
+    """The same from ratios of sums, past by past."""
+    T, worst = table.ndim, 0.0
+    for past in np.ndindex(table.shape[:-1]):
+        if table[past].sum() > 0:
+            near = sum(
+                table[other] for other in np.ndindex(table.shape[:-1]) if other[T - 1 - m :] == past[T - 1 - m :]
+            )
+            worst = max(worst, 0.5 * np.abs(table[past] / table[past].sum() - near / near.sum()).sum())
+    return worst
+
+
+@pytest.mark.parametrize("order", range(4))
+def test_the_gap_of_an_order(order):
+    table = a_table(2, 3, 2, 2)
+    table[1, 2] = 0
+    table /= table.sum()
+    assert autoregression.order_gap(table, order) == pytest.approx(brute_gap(table, order), rel=1e-12, abs=1e-12)
+
+
+def test_a_markov_chain_forgets_and_a_hidden_one_does_not():
+    chain = processes.hmm_joint(START, MOVE, np.eye(2), 6)
+    assert autoregression.order_gap(chain, 0) == pytest.approx(0.4)
+    assert all(autoregression.order_gap(chain, m) < 1e-12 for m in range(1, 6))
+    hidden = processes.hmm_joint(START, MOVE, np.array([[0.8, 0.2], [0.2, 0.8]]), 6)
+    gaps = [autoregression.order_gap(hidden, m) for m in range(5)]
+    assert min(gaps) > 0.01 and np.all(np.diff(gaps) < 0)
+
+
 # Doors
 
 REFUSED = {
@@ -190,6 +224,7 @@ REFUSED = {
     "following": lambda: autoregression.sample(np.random.default_rng(0), lambda prefix: np.ones((2, 2)), 1, 2),
     "following ": lambda: autoregression.masses(fair, 3, 0, 2),
     "end": lambda: autoregression.masses(fair, 2, 2, 2),
+    "order": lambda: autoregression.order_gap(np.full((2, 2), 0.25), 2),
     "longest": lambda: autoregression.masses(fair, 2, 0, -1),
 }
 

@@ -7,8 +7,7 @@ from oracles import problem, roll
 from proof import agree, verifies
 
 from rnncourse import bridge, gpu, params
-from rnncourse.data import processes
-from rnncourse.reference import autoregression, bptt, cells, unroll
+from rnncourse.reference import bptt, cells, unroll
 
 LENGTHS = [7, 4, 1, 6]
 
@@ -121,20 +120,3 @@ def test_the_gradient_of_a_sum_of_losses_is_the_sum_of_their_gradients():
     ]
     whole = bptt.full(cells.rnn(), p.params, p.inputs, p.targets).gradients
     agree(params.map_arrays(lambda *arrays: sum(arrays), *parts), whole, 1e-13)
-
-
-def gap(table, m):
-    """How much the last symbol's distribution can still change when more than m symbols of the past are told."""
-    T = table.ndim
-    full = autoregression.conditionals(table)[-1]
-    short = autoregression.conditionals(table.sum(axis=tuple(range(T - 1 - m))))[-1]
-    return np.abs(full - short).sum(axis=-1).max() / 2
-
-
-def test_a_markov_chain_forgets_and_a_hidden_one_does_not():
-    start, move = np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.1, 0.9]])
-    chain = processes.hmm_joint(start, move, np.eye(2), 6)
-    assert gap(chain, 0) > 0.3 and all(gap(chain, m) < 1e-12 for m in range(1, 5))
-    hidden = processes.hmm_joint(start, move, np.array([[0.8, 0.2], [0.2, 0.8]]), 6)
-    gaps = [gap(hidden, m) for m in range(5)]
-    assert min(gaps) > 0.01 and np.all(np.diff(gaps) < 0)

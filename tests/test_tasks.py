@@ -9,7 +9,7 @@ ALL = {
     "product": ((1, 2, 1), lambda rng: tasks.product(rng, 40)),
     "countdown": ((8, 1, 1), lambda rng: tasks.countdown(rng, 40)),
     "majority": ((9, 1, 1), lambda rng: tasks.majority(rng, 40)),
-    "first": ((9, 1, 1), lambda rng: tasks.first(rng, 40)),
+    "ends": ((7, 1, 1), lambda rng: tasks.ends(rng, 40)),
     "copy": ((8, 2, 1), lambda rng: tasks.copy(rng, 40)),
     "echo": ((20, 1, 1), lambda rng: tasks.echo(rng, 40)),
 }
@@ -62,9 +62,9 @@ def test_majority_is_told_at_the_last_real_step_only():
     assert seen == {1, 3, 5, 7, 9}
 
 
-def test_first():
-    for x, y, mask, _ in columns("first"):
-        assert mask == [False] * 8 + [True] and y[-1] == x[0][0]
+def test_ends():
+    for x, y, mask, _ in columns("ends"):
+        assert mask == [False] * 6 + [True] and y[-1] == (1 if x[0] == x[6] else -1)
 
 
 def test_copy_says_in_the_second_half_what_it_heard_in_the_first():
@@ -94,7 +94,7 @@ def test_coins_are_fair():
         (lambda rng: tasks.product(rng, 0), "size"),
         (lambda rng: tasks.countdown(rng, 2, 0), "steps"),
         (lambda rng: tasks.majority(rng, 2, 0), "steps"),
-        (lambda rng: tasks.first(rng, 2, 0), "steps"),
+        (lambda rng: tasks.ends(rng, 2, 0), "steps"),
         (lambda rng: tasks.copy(rng, 2, 0), "steps"),
         (lambda rng: tasks.echo(rng, 2, 5, -1), "lag"),
     ],

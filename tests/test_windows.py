@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from oracles import leaves, problem
 from proof import agree, verifies
 
-from rnncourse import bridge, gradcheck, gpu
+from rnncourse import bridge, gpu, gradcheck
 from rnncourse.params import init_model, map_arrays
 from rnncourse.reference import bptt, cells, readout, unroll, windows
 
-SENTENCE = "This is a great movie".split()
+SENTENCE = ["This", "is", "a", "great", "movie"]
 
 
 def a_model(W, D=2, H=5, O=3, seed=0):

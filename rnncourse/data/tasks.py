@@ -87,8 +87,8 @@ def majority(rng: np.random.Generator, size: int, steps: int = 9) -> Task:
     return _labelled(x, np.sign(x.sum(axis=0)), lengths)
 
 
-def first(rng: np.random.Generator, size: int, steps: int = 9) -> Task:
-    """Many to one: coins; the answer, after the last, is the first of them.
+def ends(rng: np.random.Generator, size: int, steps: int = 7) -> Task:
+    """Many to one: coins; the answer, after the last, is +1 if the first and the last fell alike, else -1.
 
     Args:
         rng: the source of randomness.
@@ -102,7 +102,7 @@ def first(rng: np.random.Generator, size: int, steps: int = 9) -> Task:
         ValueError: if a number is too small.
     """
     x = coins(rng, steps, size)
-    return _labelled(x, x[0], np.full(size, steps))
+    return _labelled(x, x[0] * x[-1], np.full(size, steps))
 
 
 def copy(rng: np.random.Generator, size: int, symbols: int = 4) -> Task:

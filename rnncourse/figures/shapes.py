@@ -1,5 +1,7 @@
 """The five shapes of a problem with sequences, and the window that a window model looks through."""
 
+import itertools
+
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -84,7 +86,7 @@ def window_and_state(steps: int = 7, width: int = 3, lag: int = 5) -> Figure:
             states = row(ax, xs, foot + LEVELS["hidden"], [f"$h_{t}$" for t in range(1, steps + 1)], "hidden")
             for x, h in zip(inputs, states, strict=True):
                 arrow(ax, x, h)
-            for before, after in zip(states, states[1:], strict=False):
+            for before, after in itertools.pairwise(states):
                 arrow(ax, before, after)
         else:
             _halo(ax, inputs[-width].x, inputs[-1].x, inputs[-1].y, "cell")

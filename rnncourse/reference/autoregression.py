@@ -58,6 +58,30 @@ def joint(tables) -> np.ndarray:
     return product
 
 
+def order_gap(table, order: int) -> float:
+    """How much the last symbol's distribution can still depend on what lies more than m symbols back.
+
+    It is zero if the last step has Markov order m, :eq:`def-markov-order`.
+
+    Args:
+        table: p(x_1, ..., x_T), an axis for each step.
+        order: m, how many of the symbols before the last are told, 0..T-1.
+
+    Returns:
+        The largest total variation distance, over all pasts that can happen, between the last
+        symbol's distribution given the whole past and given its last m symbols.
+
+    Raises:
+        ValueError: if the table is no distribution, or the order out of range.
+    """
+    table = as_distribution("table", table, axis=None)
+    doors.one_of("order", order, range(table.ndim))
+    whole = conditionals(table)[-1]
+    recent = conditionals(table.sum(axis=tuple(range(table.ndim - 1 - order))))[-1]
+    distance = np.abs(whole - recent).sum(axis=-1) / 2
+    return float(distance[table.sum(axis=-1) > 0].max())
+
+
 def next_in_tables(tables) -> Callable:
     """The next function of a list of conditionals.
 
