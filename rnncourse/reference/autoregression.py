@@ -33,7 +33,8 @@ def conditionals(joint) -> tuple[np.ndarray, ...]:
     for t in range(1, joint.ndim + 1):
         present = joint.sum(axis=tuple(range(t, joint.ndim)))  # sums the future out
         before = past[..., None]
-        found.append(np.where(before > 0, present / np.where(before > 0, before, 1), 1 / present.shape[-1]))
+        ratio = present / np.where(before > 0, before, 1)
+        found.append(np.where(before > 0, ratio, 1 / present.shape[-1]))
         past = present
     return tuple(found)
 
@@ -122,11 +123,13 @@ def next_in_rnn(cell: cells.Cell, params: ModelParams) -> Callable:
     return following
 
 
-def sample(rng: np.random.Generator, following: Callable, steps: int, size: int) -> np.ndarray:
+def sample(rng, following: Callable, steps: int, size: int) -> np.ndarray:
     """Ancestral sampling: draw a symbol, append it, ask for the next.
 
+    A symbol's number is how many of the cumulative probabilities a uniform draw has passed.
+
     Args:
-        rng: the source of randomness.
+        rng: the source of randomness, a ``numpy.random.Generator``.
         following: a next function.
         steps: T, the length of the sequences.
         size: B, how many of them.
@@ -142,8 +145,8 @@ def sample(rng: np.random.Generator, following: Callable, steps: int, size: int)
     drawn = np.zeros((0, size), np.int64)
     for _ in range(steps):
         p = as_distribution("following", following(drawn), axis=-1)
-        below = rng.random(size)[:, None] >= np.cumsum(p, axis=1)[:, :-1]  # the last symbol takes the rest
-        drawn = np.concatenate([drawn, below.sum(axis=1)[None]])
+        passed = rng.random(size)[:, None] >= np.cumsum(p, axis=1)[:, :-1]
+        drawn = np.concatenate([drawn, passed.sum(axis=1)[None]])
     return drawn
 
 
