@@ -24,6 +24,7 @@ FLOORS = ("rnncourse.reference", "rnncourse.gpu")
 MODEL = ("RNNParams", "ReadoutParams", "ModelParams")
 # The entries that the chapters treat; one lost in an edit is found here.
 TREATED = [
+    *["E16", "O19", "H05", "H16"],  # 01
     *["E15", "O18", "H09", "C06", "C12", "C13", "T06", "T09", "T10", "T11"],  # 02
     *["E05", "E06", "H01", "H02", "O13", "T02", "T03", "C01", "C07", "C11"],  # 03
 ]

@@ -2,17 +2,19 @@
 
 The name of a test begins with the entry's label in the appendix. Each shows that the formula as
 printed gives a wrong number, by a margin, and that the corrected one gives the right number. The
-problem is fixed: one sequence of six steps, three units, a tanh cell with random weights.
+problem of chapter 03 is fixed: one sequence of six steps, three units, a tanh cell with random weights.
 """
+
+import itertools
 
 import numpy as np
 import pytest
 import torch
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import rewrites
+from rnncourse import bridge, rewrites
 from rnncourse.params import RNNParams, map_arrays
-from rnncourse.reference import activations, bptt, cells, jacobians, rtrl, unroll
+from rnncourse.reference import activations, autoregression, bptt, cells, jacobians, rtrl, unroll, windows
 
 T = 6
 RIGHT = 1e-12
@@ -66,6 +68,58 @@ def chained(p, brute, factor, latest_left=True):
             M = factor(k) @ M if latest_left else M @ factor(k)
         total = total + np.einsum("ij,jkl->ikl", M, recurrent(brute.P[tau]))
     return total
+
+
+# Chapter 01: sequences
+
+
+def test_E16_windows_one_step_apart_are_not_N_over_W():
+    words, letters = ["This", "is", "a", "great", "movie"], list("Hello world!")
+    pairs = [" ".join(w) for w in windows.split(words, 2)]
+    assert pairs == ["This is", "is a", "a great", "great movie"]  # the slide's list
+    before = ["".join(w) for w in windows.split(["#", *letters[:-1]], 3, padding="#")]
+    assert before[:5] == ["###", "##H", "#He", "Hel", "ell"]  # the slide's list, as far as it goes
+    assert (len(pairs), len(before)) == (4, 12) != (len(words) / 2, len(letters) / 3)
+
+
+def test_E16_the_sum_of_votes_is_not_their_mean():
+    votes = np.ones((4, 1, 1))
+    assert windows.vote(votes).item() == 1
+    assert windows.vote(votes, "sum").item() == 4
+
+
+def test_O19_normalised_factors_of_a_cycle_are_not_its_conditionals():
+    psi = np.array([[2.0, 1.0], [1.0, 3.0]])
+    joint = np.array([[[psi[a, b] * psi[b, c] * psi[c, a] for c in (0, 1)] for b in (0, 1)] for a in (0, 1)])
+    joint /= joint.sum()
+    first, second, third = autoregression.conditionals(joint)
+    assert off(autoregression.joint([first, second, third]), joint) < RIGHT
+    local = psi / psi.sum(axis=1, keepdims=True)
+    assert off(autoregression.joint([first, local, np.stack([local, local])]), joint) > 0.1
+    chain = np.einsum("a,ab,bc->abc", first, local, local)  # without the edge that closes the cycle all is well
+    assert off(autoregression.conditionals(chain)[1], local) < RIGHT
+
+
+def test_H05_padding_moves_the_state_unless_the_model_is_told():
+    torch.manual_seed(0)
+    layer, x = torch.nn.RNN(3, 4, dtype=torch.float64), torch.randn(5, 1, 3, dtype=torch.float64)
+    padded = torch.cat([x, torch.zeros(5, 1, 3, dtype=torch.float64)])
+    alone, naive = layer(x)[1][0].detach(), layer(padded)[1][0].detach()
+    packed = layer(torch.nn.utils.rnn.pack_padded_sequence(padded, [5]))[1][0].detach()
+    ours = unroll.forward(cells.rnn(), bridge.rnn_from_torch(layer), padded.numpy(), lengths=[5])[1][0]
+    assert off(packed, alone) < RIGHT and off(ours, alone) < RIGHT
+    assert off(naive, alone) > 0.1
+
+
+def test_H16_inherited_labels_teach_nothing_about_distant_parts():
+    """Over all coins: no window of three of seven says anything about whether both ends fell alike."""
+    coins = np.array(list(itertools.product([-1.0, 1.0], repeat=7)))
+    ends, majority = coins[:, 0] * coins[:, -1], np.sign(coins.sum(axis=1))
+    for label, tells in ((ends, False), (majority, True)):
+        for start in range(5):
+            seen = coins[:, start : start + 3]
+            best = [label[(seen == w).all(axis=1)].mean() for w in itertools.product([-1.0, 1.0], repeat=3)]
+            assert (np.abs(best).max() > 0.3) == tells and (tells or not np.any(best))
 
 
 # Chapter 02: the vanilla RNN

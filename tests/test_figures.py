@@ -26,6 +26,9 @@ DRAWN = {  # every diagram, in every variant
     "window": lambda: figures.unrolled_graph(6, window=(5, 2), gradients=True, weights=True),
     "window to the start": lambda: figures.unrolled_graph(4, window=(2, 2), gradients=True),
     "cuts": lambda: figures.unrolled_graph(6, gradients=True, weights=True, cuts=(2, 4)),
+    "shapes": figures.sequence_shapes,
+    "window and state": figures.window_and_state,
+    "just outside": lambda: figures.window_and_state(4, 2, 2),
     "course": lambda: figures.course_map(written=[3]),
 }
 
@@ -130,6 +133,25 @@ def test_unrolled_graph_refuses_what_it_cannot_draw(arguments):
         figures.unrolled_graph(**{"steps": 4, **arguments})
     with pytest.raises(ValueError, match="window, cuts"):
         figures.unrolled_graph(4, window=(3, 1), cuts=(2,))
+
+
+def test_the_five_shapes_have_inputs_and_answers_where_they_say():
+    found = ids(figures.sequence_shapes())
+    steps = [max(*inputs, *answers) for inputs, answers in figures.SHAPES.values()]
+    assert len(steps) == 5
+    assert found["node-hidden"] == sum(steps)
+    assert found["node-input"] == sum(len(inputs) for inputs, _ in figures.SHAPES.values())
+    assert found["node-output"] == sum(len(answers) for _, answers in figures.SHAPES.values())
+    within = sum(steps) - len(steps)
+    assert found["arrow-forward"] == found["node-input"] + found["node-output"] + within
+
+
+def test_a_window_sees_as_many_inputs_as_it_is_wide():
+    found = ids(figures.window_and_state(7, width=3, lag=5))
+    assert found["arrow-forward"] == (3 + 1) + (7 + 6 + 1)
+    for arguments in ({"steps": 8}, {"width": 0}, {"lag": 7}):
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            figures.window_and_state(**arguments)
 
 
 @pytest.mark.parametrize("name", DRAWN)

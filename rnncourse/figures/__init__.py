@@ -9,12 +9,14 @@ from rnncourse.figures.curves import axes, baseline, grid_of_pairs, spread
 from rnncourse.figures.display import png, save, show
 from rnncourse.figures.palette import COLOURS, SMALLEST_TEXT, STYLE, ink, style, tint
 from rnncourse.figures.primitives import Node, arrow, canvas, cut, node, row
+from rnncourse.figures.shapes import SHAPES, sequence_shapes, window_and_state
 from rnncourse.figures.unrolled import unrolled_graph
 
 __all__ = [
     "CHAPTERS",
     "COLOURS",
     "PARTS",
+    "SHAPES",
     "SMALLEST_TEXT",
     "STYLE",
     "Node",
@@ -30,9 +32,11 @@ __all__ = [
     "png",
     "row",
     "save",
+    "sequence_shapes",
     "show",
     "spread",
     "style",
     "tint",
     "unrolled_graph",
+    "window_and_state",
 ]

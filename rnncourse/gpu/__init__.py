@@ -16,6 +16,7 @@ from rnncourse.gpu import (
     rtrl,
     training,
     unroll,
+    windows,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "rtrl",
     "training",
     "unroll",
+    "windows",
 ]

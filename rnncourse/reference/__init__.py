@@ -2,6 +2,7 @@
 
 from rnncourse.reference import (
     activations,
+    autoregression,
     bptt,
     cells,
     checkpoint,
@@ -11,10 +12,12 @@ from rnncourse.reference import (
     readout,
     rtrl,
     unroll,
+    windows,
 )
 
 __all__ = [
     "activations",
+    "autoregression",
     "bptt",
     "cells",
     "checkpoint",
@@ -24,4 +27,5 @@ __all__ = [
     "readout",
     "rtrl",
     "unroll",
+    "windows",
 ]
