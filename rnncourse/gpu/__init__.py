@@ -5,12 +5,14 @@ from rnncourse.gpu import (
     bptt,
     cells,
     checkpoint,
+    embedding,
     graph,
     jacobians,
     losses,
     modules,
     readout,
     rtrl,
+    sampling,
     unroll,
 )
 
@@ -19,11 +21,13 @@ __all__ = [
     "bptt",
     "cells",
     "checkpoint",
+    "embedding",
     "graph",
     "jacobians",
     "losses",
     "modules",
     "readout",
     "rtrl",
+    "sampling",
     "unroll",
 ]

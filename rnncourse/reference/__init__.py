@@ -5,11 +5,13 @@ from rnncourse.reference import (
     bptt,
     cells,
     checkpoint,
+    embedding,
     jacobians,
     losses,
     optim,
     readout,
     rtrl,
+    sampling,
     unroll,
 )
 
@@ -18,10 +20,12 @@ __all__ = [
     "bptt",
     "cells",
     "checkpoint",
+    "embedding",
     "jacobians",
     "losses",
     "optim",
     "readout",
     "rtrl",
+    "sampling",
     "unroll",
 ]
