@@ -1,4 +1,4 @@
-"""Each erratum of the sources that chapter 03 treats, shown in numbers.
+"""Each erratum of the sources that chapters 03 and 04 treat, shown in numbers.
 
 The name of a test begins with the entry's label in the appendix. Each shows that the formula as
 printed gives a wrong number, by a margin, and that the corrected one gives the right number. The
@@ -11,7 +11,7 @@ import torch
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
 from rnncourse.params import map_arrays
-from rnncourse.reference import bptt, cells, jacobians, rtrl, unroll
+from rnncourse.reference import bptt, cells, embedding, jacobians, optim, rtrl, unroll
 
 T = 6
 RIGHT = 1e-12
@@ -203,3 +203,44 @@ def test_C11_a_mean_is_the_sum_over_the_number_of_terms():
     # A label of the whole sequence counts at its end alone: another loss, another gradient.
     label = bptt.full(cells.rnn(), p.params, p.inputs, p.targets, mask=np.arange(T)[:, None].repeat(4, 1) == T - 1)
     assert all(off(a, b) > 0.1 for a, b in zip(flatten(label.gradients), flatten(total.gradients), strict=True))
+
+
+def least_loss(inputs, targets, V=5):
+    """The best cross-entropy of a table of logits, one row for each token read."""
+    table = torch.zeros(V, V, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([table], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(table[inputs], targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return loss().item()
+
+
+def test_H07_the_input_is_the_token_before():
+    tokens = torch.tensor(np.random.default_rng(0).integers(0, 5, 4000))
+    assert abs(least_loss(tokens[:-1], tokens[1:]) - np.log(5)) < 0.01  # the floor: nothing can be known
+    assert least_loss(tokens, tokens) < 1e-5  # x_t = y_t: the answer is in the input
+
+
+def test_C10_cutting_off_entries_turns_the_gradient():
+    g = np.array([10.0, 1.0])
+    cut, shortened = optim.clip_by_value(g, 5.0), optim.clip_by_norm(g, 5.0)
+    assert cut.tolist() == [5, 1]
+    assert np.allclose(shortened, [4.975, 0.498], atol=1e-3)
+    assert off(shortened / shortened[0], g / g[0]) < RIGHT
+    assert off(cut / cut[0], g / g[0]) > 0.09
+
+
+def test_O15_a_one_hot_product_is_a_look_up():
+    rng = np.random.default_rng(0)
+    E, tokens = rng.standard_normal((9, 4)), rng.integers(0, 9, (6, 2))
+    one_hot = np.zeros((6, 2, 9))
+    np.put_along_axis(one_hot, tokens[:, :, None], 1.0, axis=2)
+    looked_up, tape = embedding.forward(E, tokens)
+    assert np.array_equal(one_hot @ E, looked_up)
+    sent = rng.standard_normal((6, 2, 4))
+    assert off(embedding.backward(tape, sent), np.einsum("tbv,tbd->vd", one_hot, sent)) < RIGHT
