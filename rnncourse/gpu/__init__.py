@@ -5,6 +5,7 @@ from rnncourse.gpu import (
     bptt,
     cells,
     checkpoint,
+    classes,
     embedding,
     graph,
     jacobians,
@@ -13,7 +14,9 @@ from rnncourse.gpu import (
     readout,
     rtrl,
     sampling,
+    softmax_tree,
     unroll,
+    word_vectors,
 )
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "bptt",
     "cells",
     "checkpoint",
+    "classes",
     "embedding",
     "graph",
     "jacobians",
@@ -29,5 +33,7 @@ __all__ = [
     "readout",
     "rtrl",
     "sampling",
+    "softmax_tree",
     "unroll",
+    "word_vectors",
 ]

@@ -6,6 +6,7 @@ import torch
 
 from rnncourse import doors
 from rnncourse.gpu import graph
+from rnncourse.gpu.classes import as_classes
 
 
 class Tape(NamedTuple):
@@ -34,7 +35,7 @@ def forward(table: torch.Tensor, tokens) -> tuple[torch.Tensor, Tape]:
         ValueError: if the table has not two axes or a token is out of range.
     """
     doors.shape("table", table, ("V", "D"))
-    tokens = _classes(tokens, len(table), table.device)
+    tokens = as_classes(tokens, len(table), table.device)
     tracked = graph.tracked(table)
     vectors = torch.nn.functional.embedding(tokens, tracked)
     return graph.returned(vectors, table), Tape(tracked, vectors)
@@ -55,13 +56,3 @@ def backward(tape: Tape, d_vectors) -> torch.Tensor:
     """
     doors.shape("d_vectors", d_vectors, tuple(tape.vectors.shape))
     return graph.pull(tape.vectors, d_vectors, tape.table)
-
-
-def _classes(tokens, size: int, device) -> torch.Tensor:
-    """The tokens as classes in range, on the table's device."""
-    tokens = torch.as_tensor(tokens, device=device)
-    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
-        raise ValueError(f"tokens: expected integer classes, got {str(tokens.dtype).removeprefix('torch.')}")
-    if tokens.numel() and (tokens.min() < 0 or tokens.max() >= size):
-        raise ValueError(f"tokens: expected classes in 0..{size - 1}, got {tokens.min()}..{tokens.max()}")
-    return tokens.long()

@@ -12,7 +12,9 @@ from rnncourse.reference import (
     readout,
     rtrl,
     sampling,
+    softmax_tree,
     unroll,
+    word_vectors,
 )
 
 __all__ = [
@@ -27,5 +29,7 @@ __all__ = [
     "readout",
     "rtrl",
     "sampling",
+    "softmax_tree",
     "unroll",
+    "word_vectors",
 ]
