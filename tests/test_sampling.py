@@ -87,6 +87,13 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_the_mass(floor, mass):
 
 
 @FLOORS
+def test_a_mass_that_is_reached_exactly_is_enough(floor):
+    p = np.array([0.25, 0.5, 0.125, 0.125])  # no rounding
+    assert np.asarray(floor.sampling.nucleus(p, 0.5)).tolist() == [0, 1, 0, 0]
+    assert np.asarray(floor.sampling.nucleus(p, 0.75)).tolist() == [1 / 3, 2 / 3, 0, 0]
+
+
+@FLOORS
 def test_of_equals_the_first_are_kept(floor):
     even = np.full((1, 5), 0.2)
     assert np.asarray(floor.sampling.top_k(even, 2)).tolist() == [[0.5, 0.5, 0, 0, 0]]

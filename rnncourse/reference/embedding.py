@@ -54,5 +54,5 @@ def backward(tape: Tape, d_vectors) -> np.ndarray:
     table, tokens = tape
     doors.shape("d_vectors", d_vectors, (*tokens.shape, table.shape[1]))
     gradient = np.zeros(table.shape, np.result_type(table, d_vectors))
-    np.add.at(gradient, tokens, d_vectors)  # not gradient[tokens] += ...: that keeps one of several visits
+    np.add.at(gradient, tokens, d_vectors)  # += would keep one of several visits
     return gradient

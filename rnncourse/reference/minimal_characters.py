@@ -4,6 +4,7 @@ One stream of text, read in chunks of 25 characters with the state carried on; a
 units; every entry of the gradient cut off at 5; Adagrad. Here its parts are the course's own.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -62,13 +63,16 @@ def updates(
         ValueError: if a number is too small or the text too short.
     """
     doors.at_least("steps", steps, 1)
-    params, state = start(alphabet, hidden, seed), None
+    params = start(alphabet, hidden, seed)
+    state = zeros = (np.zeros((1, hidden)),)
     memory, smoothed = optim.adagrad_start(params), chunk * math.log(alphabet)
-    for _, (inputs, targets, fresh) in zip(range(steps), characters.stretches(tokens, 1, chunk), strict=False):
-        result = gradient(params, inputs, targets, (np.zeros((1, hidden)),) if fresh else state)
+    stream = itertools.islice(characters.stretches(tokens, 1, chunk), steps)
+    for inputs, targets, fresh in stream:
+        result = gradient(params, inputs, targets, zeros if fresh else state)
         clipped = optim.clip_by_value(result.gradients, limit)
         params, memory = optim.adagrad(params, clipped, memory, rate)
-        state, smoothed = result.final_state, 0.999 * smoothed + 0.001 * result.loss
+        state = result.final_state
+        smoothed = 0.999 * smoothed + 0.001 * result.loss
         yield Update(params, float(result.loss), smoothed, result.gradients)
 
 
@@ -105,5 +109,6 @@ def gradient(params: ModelParams, inputs, targets, state: tuple) -> bptt.Result:
     Returns:
         Loss, gradients, and the state to carry on.
     """
-    x = one_hot(inputs, len(params.readout.bias), params.initial_state.dtype)
-    return bptt.full(characters.CELL, params, x, targets, losses.cross_entropy, state=state)
+    x = one_hot(inputs, len(params.readout.bias))
+    cell, loss = characters.CELL, losses.cross_entropy
+    return bptt.full(cell, params, x, targets, loss, state=state)

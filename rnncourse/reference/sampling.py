@@ -69,7 +69,7 @@ def nucleus(probabilities, mass: float) -> np.ndarray:
     if not 0 < mass <= 1:
         raise ValueError(f"mass: expected a number in (0, 1], got {mass}")
     p = np.asarray(probabilities, float)
-    together = np.cumsum(-np.sort(-p, axis=-1), axis=-1)  # the mass of the likeliest 1, 2, ... V
+    together = np.cumsum(-np.sort(-p, axis=-1), axis=-1)  # of the likeliest 1, 2, ... V
     needed = 1 + (together < mass).sum(axis=-1, keepdims=True)
     return p if mass == 1 else _only(p, _ranks(p) < needed)
 
