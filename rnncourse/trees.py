@@ -29,7 +29,7 @@ def huffman(counts) -> Tree:
         counts: how often each word occurs, shape (V,), V >= 2, none negative.
 
     Returns:
-        The tree; equal counts are joined in the order of their words.
+        The tree; the more frequent of two goes left, of equals the first.
 
     Raises:
         ValueError: if there are fewer than two words, or a count is negative or not finite.
@@ -40,9 +40,9 @@ def huffman(counts) -> Tree:
     heapq.heapify(heap)
     children = []
     for joined in range(V, 2 * V - 1):
-        (a, left), (b, right) = heapq.heappop(heap), heapq.heappop(heap)
-        children.append((left, right))
-        heapq.heappush(heap, (a + b, joined))
+        rarest = heapq.heappop(heap), heapq.heappop(heap)
+        children.append(tuple(name for _, name in sorted(rarest, key=lambda item: (-item[0], item[1]))))
+        heapq.heappush(heap, (rarest[0][0] + rarest[1][0], joined))
     return _ways(children, V)
 
 

@@ -56,7 +56,8 @@ def test_four_words_by_hand():
     tree = trees.huffman([5, 2, 1, 1])
     assert trees.code_lengths(tree).tolist() == [1, 2, 3, 3]
     assert trees.code_lengths(trees.balanced(4)).tolist() == [2, 2, 2, 2]
-    assert tree.nodes[3].tolist() == [0, 1, 2]
+    assert tree.nodes.tolist() == [[0, 0, 0], [0, 1, 0], [0, 1, 2], [0, 1, 2]]
+    assert tree.turns.tolist() == [[1, 0, 0], [-1, 1, 0], [-1, -1, 1], [-1, -1, -1]]  # the frequent go left
     assert tree.turns.dtype == np.int8
 
 
