@@ -55,6 +55,18 @@ class ModelParams(NamedTuple):
     initial_state: Array
 
 
+class WordVectors(NamedTuple):
+    """Two tables of vectors: a word has one as the word in question, another as its neighbour.
+
+    Attributes:
+        input_vectors: U, row u_w, shape (V, D).
+        output_vectors: U', row u'_c, shape (C, D); C = V unless the neighbours have a vocabulary of their own.
+    """
+
+    input_vectors: Array
+    output_vectors: Array
+
+
 def init_rnn(
     rng: np.random.Generator, inputs: int, hidden: int, input_scale: float | None = None, gain: float = 1.0
 ) -> RNNParams:
@@ -122,6 +134,26 @@ def init_model(
     """
     cell = init_rnn(rng, inputs, hidden, input_scale)
     return ModelParams(cell, init_readout(rng, hidden, outputs), np.zeros(hidden))
+
+
+def init_word_vectors(rng: np.random.Generator, words: int, dimensions: int) -> WordVectors:
+    """Start with small random input vectors and output vectors of zero, so that every score is 0.
+
+    Args:
+        rng: the source of randomness.
+        words: V, the number of words.
+        dimensions: D, the length of a vector.
+
+    Returns:
+        The vectors, float64; entries of U are uniform in +-1/(2 D).
+
+    Raises:
+        ValueError: if a size is no whole number, or less than 1.
+    """
+    doors.at_least("words", words, 1)
+    doors.at_least("dimensions", dimensions, 1)
+    reach = 0.5 / dimensions
+    return WordVectors(rng.uniform(-reach, reach, (words, dimensions)), np.zeros((words, dimensions)))
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 from rnncourse.data import text
 from rnncourse.params import init_model, map_arrays, named_arrays
-from rnncourse.reference import bptt, characters, losses
+from rnncourse.reference import bptt, characters, losses, sampling
 
 ALPHABET = "abc\n"
 TOKENS = text.encode("abc\n" * 200, ALPHABET)  # the next character is always certain
@@ -119,8 +119,23 @@ def test_impossible_settings_are_refused(wrong):
 
 @pytest.mark.parametrize("prompt, temperature", [("", 1.0), ("abx", 1.0), ("a", 0.0)])
 def test_sampling_needs_a_prompt_and_some_warmth(model, prompt, temperature):
-    with pytest.raises(ValueError, match=r"prompt|alphabet"):
+    with pytest.raises(ValueError, match=r"prompt|alphabet|temperature"):
         characters.sample(model, ALPHABET, np.random.default_rng(0), prompt, 3, temperature)
+
+
+def test_a_cut_is_made_before_each_draw(model):
+    """Keeping one character alone is the same as no warmth at all."""
+    cold = characters.sample(model, ALPHABET, np.random.default_rng(0), "ab", 12, temperature=1e-6)
+    cut = characters.sample(model, ALPHABET, np.random.default_rng(0), "ab", 12, cut=lambda p: sampling.top_k(p, 1))
+    assert cut == cold
+
+
+def test_next_logits_are_those_of_the_text_read_so_far(model):
+    tokens = np.random.default_rng(3).integers(0, 4, (9, 2))
+    _, state = characters.next_logits(model, tokens[:5])
+    carried, _ = characters.next_logits(model, tokens[5:], state)
+    assert carried.shape == (2, 4)
+    assert np.allclose(carried, characters.next_logits(model, tokens)[0], rtol=1e-13, atol=1e-15)
 
 
 def test_low_temperature_plays_safe(model):

@@ -12,9 +12,22 @@ import pytest
 import torch
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, rewrites
-from rnncourse.params import RNNParams, map_arrays
-from rnncourse.reference import activations, autoregression, bptt, cells, jacobians, rtrl, unroll, windows
+from rnncourse import bridge, rewrites, trees
+from rnncourse.params import ReadoutParams, RNNParams, map_arrays
+from rnncourse.reference import (
+    activations,
+    autoregression,
+    bptt,
+    cells,
+    embedding,
+    jacobians,
+    optim,
+    rtrl,
+    softmax_tree,
+    unroll,
+    windows,
+    word_vectors,
+)
 
 T = 6
 RIGHT = 1e-12
@@ -346,3 +359,98 @@ def test_C11_a_mean_is_the_sum_over_the_number_of_terms():
     # A label of the whole sequence counts at its end alone: another loss, another gradient.
     label = bptt.full(cells.rnn(), p.params, p.inputs, p.targets, mask=np.arange(T)[:, None].repeat(4, 1) == T - 1)
     assert all(off(a, b) > 0.1 for a, b in zip(flatten(label.gradients), flatten(total.gradients), strict=True))
+
+
+def least_loss(inputs, targets, V=5):
+    """The best cross-entropy of a table of logits, one row for each token read."""
+    table = torch.zeros(V, V, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([table], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(table[inputs], targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return loss().item()
+
+
+def test_H07_the_input_is_the_token_before():
+    tokens = torch.tensor(np.random.default_rng(0).integers(0, 5, 4000))
+    assert abs(least_loss(tokens[:-1], tokens[1:]) - np.log(5)) < 0.01  # the floor: nothing can be known
+    assert least_loss(tokens, tokens) < 1e-5  # x_t = y_t: the answer is in the input
+
+
+def test_C10_cutting_off_entries_turns_the_gradient():
+    g = np.array([10.0, 1.0])
+    cut, shortened = optim.clip_by_value(g, 5.0), optim.clip_by_norm(g, 5.0)
+    assert cut.tolist() == [5, 1]
+    assert np.allclose(shortened, [4.975, 0.498], atol=1e-3)
+    assert off(shortened / shortened[0], g / g[0]) < RIGHT
+    assert off(cut / cut[0], g / g[0]) > 0.09
+
+
+def test_O15_a_one_hot_product_is_a_look_up():
+    rng = np.random.default_rng(0)
+    E, tokens = rng.standard_normal((9, 4)), rng.integers(0, 9, (6, 2))
+    one_hot = np.zeros((6, 2, 9))
+    np.put_along_axis(one_hot, tokens[:, :, None], 1.0, axis=2)
+    looked_up, tape = embedding.forward(E, tokens)
+    assert np.array_equal(one_hot @ E, looked_up)
+    sent = rng.standard_normal((6, 2, 4))
+    assert off(embedding.backward(tape, sent), np.einsum("tbv,tbd->vd", one_hot, sent)) < RIGHT
+
+
+def planted(own, forms=0.8, seed=0):
+    """Ten roles in two forms each: what a word stands with is its role's, plus its form's, plus some of its own."""
+    rng = np.random.default_rng(seed)
+    role, form = rng.standard_normal((10, 1, 60)), forms * rng.standard_normal((1, 2, 60))
+    logits = (role + form + own * rng.standard_normal((10, 2, 60))).reshape(20, 60)
+    p = np.exp(logits)
+    return p / p.sum()
+
+
+def test_O16_an_analogy_is_a_nearest_neighbour_and_no_equality():
+    a, b, c, d = np.array([(2 * i, 2 * i + 1, 2 * j, 2 * j + 1) for i in range(10) for j in range(10) if i != j]).T
+    for seed in range(3):
+        joint = planted(own=0.25, forms=0.4, seed=seed)
+        left, sizes, _ = np.linalg.svd(word_vectors.optimum(joint, joint.sum(axis=0), 1), full_matrices=False)
+        vectors = left[:, :12] * np.sqrt(sizes[:12])
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        residual = np.linalg.norm(unit[b] - unit[a] + unit[c] - unit[d], axis=1)
+        assert residual.min() > 0.1  # nowhere an equality, though the text was made to have one
+        closeness = (unit[b] - unit[a] + unit[c]) @ unit.T
+        plain = closeness.argmax(axis=1)
+        closeness[np.arange(len(a))[:, None], np.stack([a, b, c], axis=1)] = -np.inf
+        assert np.array_equal(word_vectors.analogy(vectors, a, b, c, exclude=False), plain)
+        assert np.array_equal(word_vectors.analogy(vectors, a, b, c), closeness.argmax(axis=1))
+        assert (closeness.argmax(axis=1) == d).all()
+        assert (plain == c).mean() > 0.05  # the word asked about, "king", wins some
+        nearest = (unit @ unit.T - 3 * np.eye(20)).argmax(axis=1)
+        assert (nearest[c] == d).mean() > 0.95  # and here its neighbour is right without any arithmetic
+
+
+def test_O17_negative_sampling_does_not_give_a_probability_vector():
+    joint, k = planted(own=1.0), 5
+    q = joint.sum(axis=0) ** 0.75
+    q /= q.sum()
+    conditional = joint / joint.sum(axis=1, keepdims=True)
+    scores = word_vectors.optimum(joint, q, k)
+    leaf = torch.tensor(scores, requires_grad=True)  # it is the optimum: the gradient is zero, the objective convex
+    log_sigmoid = torch.nn.functional.logsigmoid
+    false = k * joint.sum(axis=1, keepdims=True) * q
+    objective = -(torch.tensor(joint) * log_sigmoid(leaf) + torch.tensor(false) * log_sigmoid(-leaf)).sum()
+    assert torch.autograd.grad(objective, leaf)[0].abs().max() < 1e-15
+    assert off(torch.softmax(leaf.detach() + torch.tensor(q).log(), dim=1), conditional) < RIGHT
+    assert off(torch.softmax(leaf.detach(), dim=1), conditional) > 0.3
+    assert off(leaf.detach().exp(), conditional) > 0.3
+
+
+def test_O17_hierarchical_softmax_is_normalised():
+    tree = trees.huffman(np.arange(1, 9))
+    rng = np.random.default_rng(0)
+    nodes = ReadoutParams(rng.standard_normal((7, 3)), rng.standard_normal(7))
+    p = np.exp(softmax_tree.log_probabilities(nodes, tree, rng.standard_normal((4, 3))))
+    assert np.abs(p.sum(axis=1) - 1).max() < 1e-14
+    assert set(trees.code_lengths(trees.balanced(8))) == {3}  # decisions for one word; all words still need 7

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from proof import agree, verifies
 
 from rnncourse.data import text
 from rnncourse.ngrams import KneserNey
@@ -46,6 +47,53 @@ def test_agrees_with_brute_force(order):
     fresh = np.random.default_rng(1).integers(0, V, 40).tolist()
     expected = [slow.probability(w, fresh[:i], min(order, i + 1)) for i, w in enumerate(fresh)]
     assert np.allclose(ours.probabilities(fresh), expected, rtol=1e-12, atol=0)
+
+
+@verifies("eq-kneser-ney-mass", oracle="enumeration")
+@pytest.mark.parametrize("order", [2, 4])
+def test_the_mass_taken_is_the_mass_given(order):
+    """For each context seen: what the discounts took off, and that all words together have one."""
+    model = KneserNey.fit(TINY, order, V)
+    slow = BruteForce(TINY, order)
+    contexts = sorted({gram[:-1] for gram in slow.counts[order]})
+    taken = []
+    for u in contexts:
+        counts = [c for gram, c in slow.counts[order].items() if gram[:-1] == u]
+        taken.append(sum(c - max(c - slow.discount(order), 0) for c in counts) / sum(counts))
+    top = model.levels[-1]
+    seen = top.totals > 0
+    agree(top.discount * top.kinds[seen] / top.totals[seen], np.array(taken), 1e-13)
+    agree(np.array([model.next_probabilities(u).sum() for u in contexts]), np.ones(len(contexts)), 1e-13)
+
+
+@verifies("eq-lm-continuation", oracle="linear system of the marginals")
+def test_continuation_counts_keep_the_marginals():
+    """Solve for the shorter distribution with which the bigram model reproduces how often each word came."""
+    model = KneserNey.fit(TINY, 2, V)
+    counts = np.zeros((V, V))
+    for u, w in pairwise(TINY.tolist()):
+        counts[u, w] += 1
+    D = BruteForce(TINY, 2).discount(2)
+    kept = np.maximum(counts - D, 0).sum(axis=0)
+    freed = D * (counts > 0).sum()
+    shorter = np.linalg.solve(freed * np.eye(V), counts.sum(axis=0) - kept)
+    level = model.levels[0]
+    ours = np.zeros(V)
+    ours[level.grams] = level.counts / level.totals[0]
+    agree(ours, shorter, 1e-12)
+    occurrences = np.bincount(TINY, minlength=V) / len(TINY)
+    assert np.abs(ours - occurrences).max() > 0.01
+
+
+@verifies("eq-lm-discount", oracle="search over a grid")
+@pytest.mark.parametrize("order", [3, 4])
+def test_the_discount_is_the_likeliest_one_when_each_gram_is_left_out(order):
+    counts = list(BruteForce(TINY, order).counts[order].values())
+    ones, twos = counts.count(1), counts.count(2)
+    assert ones and twos
+    grid = np.linspace(1e-6, 1 - 1e-6, 1_000_001)
+    best = grid[np.argmax(ones * np.log(grid) + 2 * twos * np.log1p(-grid))]
+    agree(KneserNey.fit(TINY, order, V).levels[-1].discount, best, 1e-5)
 
 
 @pytest.mark.parametrize("context", [[], [0], [3, 1, 2], [4], [0, 4], [4, 4, 4, 4]])

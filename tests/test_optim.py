@@ -1,4 +1,4 @@
-"""Adam and clipping, against torch."""
+"""Adam, Adagrad and clipping, against torch."""
 
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given
 from oracles import flatten, problem
-from proof import agree
+from proof import agree, verifies
 
 from rnncourse.params import map_arrays
 from rnncourse.reference import optim
@@ -60,6 +60,69 @@ def test_adam_finds_the_bottom_of_a_bowl():
     for _ in range(500):
         params, state = optim.adam(params, 2 * (params - 1), state, 0.05)
     assert np.abs(params - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize("options", [{}, {"floor": 1e-3}])
+def test_adagrad_is_torchs(options):
+    p = problem()
+    theirs = [torch.tensor(part, requires_grad=True) for part in flatten(p.params)]
+    optimizer = torch.optim.Adagrad(theirs, lr=0.1, eps=options.get("floor", 1e-10))
+    params, squares = p.params, optim.adagrad_start(p.params)
+    before = map_arrays(np.array, p.params)
+    for _ in range(20):
+        gradients = some_gradients(p)
+        for leaf, part in zip(theirs, flatten(gradients), strict=True):
+            leaf.grad = torch.tensor(part)
+        optimizer.step()
+        params, squares = optim.adagrad(params, gradients, squares, 0.1, **options)
+        agree(tuple(flatten(params)), tuple(theirs), 1e-13)
+    assert all(map(np.array_equal, flatten(before), flatten(p.params)))
+    assert type(squares.cell) is type(p.params.cell)
+
+
+def test_adagrad_leaves_alone_what_no_gradient_reaches():
+    params = np.array([1.0, 2.0])
+    moved, _ = optim.adagrad(params, np.array([0.0, 3.0]), optim.adagrad_start(params), 0.1)
+    assert moved.tolist() == [1.0, pytest.approx(1.9, rel=1e-9)]
+
+
+@verifies("eq-clip-turns", oracle="torch.nn.utils")
+def test_cutting_off_turns_the_gradient_and_shortening_does_not():
+    g = np.array([10.0, 1.0])
+    leaf = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    leaf.grad = torch.tensor(g)
+    torch.nn.utils.clip_grad_value_(leaf, 5.0)
+    agree(optim.clip_by_value(g, 5.0), leaf.grad, 0)
+    agree(optim.clip_by_value(g, 5.0), np.array([5.0, 1.0]), 0)
+    leaf.grad = torch.tensor(g)
+    torch.nn.utils.clip_grad_norm_(leaf, 5.0)
+    agree(optim.clip_by_norm(g, 5.0), leaf.grad, 1e-6)  # torch adds 1e-6 to the norm
+    agree(optim.clip_by_norm(g, 5.0), 5 / 101**0.5 * g, 1e-14)
+
+
+def test_cutting_off_is_torchs_on_a_whole_model():
+    p = problem()
+    gradients = some_gradients(p)
+    leaves = [torch.zeros(part.shape, dtype=torch.float64, requires_grad=True) for part in flatten(gradients)]
+    for leaf, part in zip(leaves, flatten(gradients), strict=True):
+        leaf.grad = torch.tensor(part)
+    torch.nn.utils.clip_grad_value_(leaves, 0.7)
+    agree(tuple(flatten(optim.clip_by_value(gradients, 0.7))), tuple(leaf.grad for leaf in leaves), 0)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, np.nan])
+def test_doors_of_the_limit(limit):
+    with pytest.raises(ValueError, match="limit: expected a positive number, got"):
+        optim.clip_by_value(np.ones(3), limit)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_entry_that_is_not_finite_is_not_cut_off(bad):
+    p = problem()
+    gradients = some_gradients(p)
+    gradients.readout.bias[1] = bad
+    with pytest.raises(ValueError, match=r"readout.bias: 1 of 4 entries are NaN or infinite"):
+        optim.clip_by_value(gradients, 1.0)
 
 
 def test_norm_and_clipping_are_torchs():

@@ -5,6 +5,8 @@ from rnncourse.gpu import (
     bptt,
     cells,
     checkpoint,
+    classes,
+    embedding,
     graph,
     jacobians,
     language,
@@ -14,9 +16,12 @@ from rnncourse.gpu import (
     readout,
     resume,
     rtrl,
+    sampling,
+    softmax_tree,
     training,
     unroll,
     windows,
+    word_vectors,
 )
 
 __all__ = [
@@ -24,6 +29,8 @@ __all__ = [
     "bptt",
     "cells",
     "checkpoint",
+    "classes",
+    "embedding",
     "graph",
     "jacobians",
     "language",
@@ -33,7 +40,10 @@ __all__ = [
     "readout",
     "resume",
     "rtrl",
+    "sampling",
+    "softmax_tree",
     "training",
     "unroll",
     "windows",
+    "word_vectors",
 ]

@@ -30,6 +30,18 @@ def sigmoid(a: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(a)
 
 
+def softplus(a: torch.Tensor) -> torch.Tensor:
+    """log(1 + exp(a)), which is -log sigmoid(-a), without overflow.
+
+    Args:
+        a: pre-activations, any shape.
+
+    Returns:
+        Values above 0, the shape of ``a``.
+    """
+    return -torch.nn.functional.logsigmoid(-a)
+
+
 def relu(a: torch.Tensor) -> torch.Tensor:
     """Rectifier max(a, 0).
 

@@ -6,13 +6,17 @@ from rnncourse.reference import (
     bptt,
     cells,
     checkpoint,
+    embedding,
     jacobians,
     losses,
     optim,
     readout,
     rtrl,
+    sampling,
+    softmax_tree,
     unroll,
     windows,
+    word_vectors,
 )
 
 __all__ = [
@@ -21,11 +25,15 @@ __all__ = [
     "bptt",
     "cells",
     "checkpoint",
+    "embedding",
     "jacobians",
     "losses",
     "optim",
     "readout",
     "rtrl",
+    "sampling",
+    "softmax_tree",
     "unroll",
     "windows",
+    "word_vectors",
 ]

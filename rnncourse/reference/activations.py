@@ -32,6 +32,19 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * np.tanh(0.5 * a)
 
 
+def softplus(a: np.ndarray) -> np.ndarray:
+    """log(1 + exp(a)), which is -log sigmoid(-a), without overflow.
+
+    Args:
+        a: pre-activations, any shape; complex numbers are judged by their real part, for the complex step.
+
+    Returns:
+        Values above 0, the shape of ``a``.
+    """
+    positive = a.real > 0
+    return np.where(positive, a, 0) + np.log1p(np.exp(np.where(positive, -a, a)))
+
+
 def relu(a: np.ndarray) -> np.ndarray:
     """Rectifier max(a, 0); complex numbers are judged by their real part, for the complex step.
 

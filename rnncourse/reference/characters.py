@@ -16,7 +16,7 @@ from tqdm import tqdm
 from rnncourse import doors
 from rnncourse.data.text import Corpus, batches, encode, one_hot
 from rnncourse.params import ModelParams, init_model, map_arrays
-from rnncourse.reference import bptt, cells, losses, optim, readout, unroll
+from rnncourse.reference import bptt, cells, losses, optim, readout, sampling, unroll
 
 CELL = cells.rnn("tanh")
 
@@ -197,8 +197,30 @@ def bits_per_character(params: ModelParams, tokens: np.ndarray, streams: int = 8
     return float(losses.cross_entropy(outputs, targets)[0]) / targets.size / math.log(2)
 
 
+def next_logits(params: ModelParams, tokens, state: tuple | None = None) -> tuple[np.ndarray, tuple]:
+    """Read on, and say what comes next.
+
+    Args:
+        params: the model.
+        tokens: what it reads, classes, shape (T, B), T >= 1.
+        state: where it stands, a tuple of one (B, H) array; zeros if None.
+
+    Returns:
+        ``(logits, state)``: of the character after the last, shape (B, V), and where it stands then.
+    """
+    x = one_hot(tokens, len(params.readout.bias), params.initial_state.dtype)
+    hidden, state, _ = unroll.forward(CELL, params.cell, x, state)
+    return readout.forward(params.readout, hidden[-1:])[0][0], state
+
+
 def sample(
-    params: ModelParams, alphabet: str, rng: np.random.Generator, prompt: str, length: int, temperature: float = 1.0
+    params: ModelParams,
+    alphabet: str,
+    rng: np.random.Generator,
+    prompt: str,
+    length: int,
+    temperature: float = 1.0,
+    cut: Callable | None = None,
 ) -> str:
     """Let the model write: each character is drawn, then read as the next input.
 
@@ -209,6 +231,8 @@ def sample(
         prompt: what it reads first, at least one character.
         length: characters to write.
         temperature: divides the logits; below 1 it plays safe.
+        cut: what to do to the probabilities (B, V) before each draw, for example
+            ``lambda p: sampling.nucleus(p, 0.9)``; nothing unless given.
 
     Returns:
         What was written, without the prompt.
@@ -217,14 +241,15 @@ def sample(
         ValueError: if the prompt is empty or holds an unknown character, or the temperature is
             not positive.
     """
-    if not (prompt and temperature > 0):
-        raise ValueError(f"expected a prompt and a positive temperature, got {prompt!r} and {temperature}")
-    token, state, written = encode(prompt, alphabet), None, []
-    for _ in range(length):
-        x = one_hot(token[:, None], len(alphabet), params.initial_state.dtype)
-        hidden, state, _ = unroll.forward(CELL, params.cell, x, state)
-        logits = readout.forward(params.readout, hidden[-1:])[0][0, 0] / temperature
-        p = np.exp(logits - logits.max(), dtype=float)
-        token = rng.choice(len(alphabet), size=1, p=p / p.sum())
-        written.append(alphabet[token[0]])
-    return "".join(written)
+    if not prompt:
+        raise ValueError("prompt: expected at least one character")
+
+    def step(tokens, state):
+        logits, state = next_logits(params, tokens[None], state)
+        probabilities = sampling.softmax(logits, temperature)
+        return cut(probabilities) if cut else probabilities, state
+
+    *before, last = encode(prompt, alphabet)[:, None]
+    state = next_logits(params, np.array(before))[1] if before else None
+    written, _ = sampling.ancestral(step, last, state, rng.random((length, 1)))
+    return "".join(alphabet[k] for k in written[:, 0])

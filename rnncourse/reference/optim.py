@@ -1,9 +1,10 @@
-"""Adam and gradient clipping, on nested NamedTuples."""
+"""Adam, Adagrad and gradient clipping, on nested NamedTuples."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncourse import doors
 from rnncourse.params import map_arrays, named_arrays
 
 
@@ -56,6 +57,36 @@ def adam(params: Any, gradients: Any, state: AdamState, rate: float, decay=(0.9,
     return moved, AdamState(step, mean, square)
 
 
+def adagrad_start(params: Any) -> Any:
+    """Adagrad's memory before the first update.
+
+    Args:
+        params: nested NamedTuples of arrays.
+
+    Returns:
+        Zeros of the same form.
+    """
+    return map_arrays(np.zeros_like, params)
+
+
+def adagrad(params: Any, gradients: Any, squares: Any, rate: float, floor: float = 1e-10):
+    """One update of Adagrad (Duchi, Hazan and Singer, 2011), :eq:`def-adagrad`.
+
+    Args:
+        params: nested NamedTuples of arrays.
+        gradients: of the same form.
+        squares: S, from :func:`adagrad_start` or the last update: the sum of all squared gradients.
+        rate: step size.
+        floor: added to the root of S.
+
+    Returns:
+        ``(params, squares)``: new ones; the old are untouched.
+    """
+    squares = map_arrays(lambda S, g: S + g * g, squares, gradients)
+    moved = map_arrays(lambda p, g, S: p - rate * g / (np.sqrt(S) + floor), params, gradients, squares)
+    return moved, squares
+
+
 def norm(tree: Any) -> float:
     """Euclidean norm of everything in nested NamedTuples.
 
@@ -88,3 +119,23 @@ def clip_by_norm(gradients: Any, threshold: float) -> Any:
         raise ValueError("gradients: their norm is not finite; look for an overflow before clipping")
     scale = min(1.0, threshold / length) if length else 1.0
     return map_arrays(lambda g: scale * g, gradients)
+
+
+def clip_by_value(gradients: Any, limit: float) -> Any:
+    """Cut every entry off at a limit, :eq:`def-clip-by-value`; unlike a norm, this turns the gradient.
+
+    Args:
+        gradients: nested NamedTuples of arrays.
+        limit: the largest size of an entry, positive.
+
+    Returns:
+        The gradients, each entry in [-limit, limit].
+
+    Raises:
+        ValueError: if the limit is not positive, or an entry is not finite.
+    """
+    if not limit > 0:
+        raise ValueError(f"limit: expected a positive number, got {limit}")
+    for name, array in named_arrays(gradients):
+        doors.finite(name or "gradients", array)
+    return map_arrays(lambda g: np.clip(g, -limit, limit), gradients)
