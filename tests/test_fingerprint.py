@@ -33,13 +33,13 @@ def used(code: str, root: Path) -> set[str]:
     ("code", "expected"),
     [
         ("import numpy, os.path", set()),
-        ("import package.a", {"__init__.py", "a.py", "b.py", "deep/__init__.py", "deep/c.py"}),
-        ("from package import a", {"__init__.py", "a.py"}),
-        ("from package import a as other, b", {"__init__.py", "a.py", "b.py", "deep/__init__.py", "deep/c.py"}),
-        ("from package.deep.c import value", {"__init__.py", "a.py", "deep/__init__.py", "deep/c.py"}),
-        ("from package.deep import nothing", {"__init__.py", "deep/__init__.py"}),
-        ("def late():\n    from package import a", {"__init__.py", "a.py"}),
-        ("if True:\n    %pip install numpy\n!ls\nfrom package import a", {"__init__.py", "a.py"}),
+        ("import package.a", {"__init__.py", "a.py", "b.py", "deep/c.py"}),
+        ("from package import a", {"a.py"}),
+        ("from package import a as other, b", {"a.py", "b.py", "deep/c.py"}),
+        ("from package.deep.c import value", {"a.py", "deep/c.py"}),
+        ("from package.deep import nothing", {"deep/__init__.py"}),
+        ("def late():\n    from package import a", {"a.py"}),
+        ("if True:\n    %pip install numpy\n!ls\nfrom package import a", {"a.py"}),
     ],
 )
 def test_imports_are_followed(root, code, expected):

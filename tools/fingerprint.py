@@ -16,17 +16,18 @@ MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)  # IPython's commands, whi
 def library_files(code: str, roots: tuple[Path, ...] = (ROOT,)) -> list[Path]:
     """The files of this repository that a piece of Python uses, what those use, and so on, sorted.
 
-    ``from package import module`` follows the module alone, not whatever else the package's
-    ``__init__`` gathers; ``import package`` follows that too. Records count: ``records.load("name")``.
+    ``from package import module`` counts the module alone, not the package's ``__init__`` and whatever
+    else that gathers: a new module beside it makes nothing stale. ``import package`` counts that too.
+    Records count: ``records.load("name")``.
     """
     found: set[Path] = set()
     followed: set[Path] = set()
     pending = [(code, "")]
     while pending:
         source, package = pending.pop()
-        for file, follow in _uses(_tree(source), package, roots):
+        for file in _uses(_tree(source), package, roots):
             found.add(file)
-            if follow and file not in followed:
+            if file.suffix == ".py" and file not in followed:
                 followed.add(file)
                 pending.append((file.read_text(encoding="utf-8"), _package(file, roots)))
     return sorted(found)
@@ -51,30 +52,31 @@ def _tree(source: str) -> ast.AST:
         return ast.parse(MAGIC.sub(r"\1pass", source))
 
 
-def _uses(tree: ast.AST, package: str, roots) -> Iterator[tuple[Path, bool]]:
-    """Each file that a module uses, and whether what that file uses counts as well."""
+def _uses(tree: ast.AST, package: str, roots) -> Iterator[Path]:
+    """Each file that a module uses."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _chain(alias.name, roots, follow_parents=True)
+                yield from _chain(alias.name, roots)
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             inner = [f"{base}.{alias.name}" for alias in node.names]
             for name in inner:  # a name that is no module lives in the base itself
-                yield from _chain(name if _module(name, roots) else base, roots)
+                file = _module(name, roots) or _module(base, roots)
+                yield from [file] if file else []
         elif isinstance(node, ast.Call) and re.search(r"\brecords\.load$", ast.unparse(node.func)):
             for name in (arg.value for arg in node.args if isinstance(arg, ast.Constant)):
-                yield ROOT / "experiments" / "records" / f"{name}.json", False
+                yield ROOT / "experiments" / "records" / f"{name}.json"
 
 
-def _chain(dotted: str, roots, follow_parents: bool = False) -> Iterator[tuple[Path, bool]]:
-    """The file of a module, and before it the ``__init__`` of each package around it."""
+def _chain(dotted: str, roots) -> Iterator[Path]:
+    """The file of a module, and the ``__init__`` of each package around it: ``import a.b`` runs them all."""
     parts = dotted.split(".")
     for end in range(1, len(parts) + 1):
         file = _module(".".join(parts[:end]), roots)
         if file:
-            yield file, follow_parents or end == len(parts)
+            yield file
 
 
 def _module(dotted: str, roots) -> Path | None:
