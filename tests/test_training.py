@@ -185,6 +185,11 @@ def test_a_loss_that_is_not_finite_is_no_reason_to_go_on():
     assert math.isfinite(float(model.w.detach()))
 
 
+def test_a_validation_figure_that_is_not_finite_is_never_the_best():
+    with pytest.raises(FloatingPointError, match=r"^update 2: the validation figure is nan$"):
+        training.fit(Line(), line, squared, Settings(9, every=2), valid=lambda model: math.nan)
+
+
 # --- Checkpoints ------------------------------------------------------------------------------
 
 
@@ -193,6 +198,8 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     training.fit(Line(), line, squared, Settings(2), checkpoint=path)
     with pytest.raises(ValueError, match=r"^checkpoint: .*run.pt belongs to another training \(settings was .*'rate'"):
         training.fit(Line(), line, squared, Settings(2, rate=0.5), checkpoint=path)
+    with pytest.raises(ValueError, match=r"belongs to another training \(parameters was .*float64"):
+        training.fit(Line().float(), line, squared, Settings(2), checkpoint=path)
     path.write_bytes(b"not what it was")
     with pytest.raises(ValueError, match=r"^checkpoint: .*run.pt cannot be read; delete it to start again"):
         training.fit(Line(), line, squared, Settings(2), checkpoint=path)
@@ -279,6 +286,12 @@ def test_alone_there_is_nothing_to_share_or_to_put_together(monkeypatch):
         assert device == torch.device("cpu") and (processes.rank(), processes.count()) == (0, 1)
         assert torch.equal(processes.share(batch, axis=1)[0], batch[0])
         assert processes.whole(batch, axis=1) is batch and processes.mean(3.0, device) == 3.0
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ValueError, match=r"^processes: torchrun has started several"):
+        training.fit(Line(), line, squared, Settings(2))
 
 
 def test_shares_must_be_even(monkeypatch):

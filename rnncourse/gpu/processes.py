@@ -42,6 +42,16 @@ def together(device: str = "cpu") -> Iterator[torch.device]:
         distributed.destroy_process_group()
 
 
+def require_together() -> None:
+    """Refuse to be one of several processes that do not know of each other.
+
+    Raises:
+        ValueError: if ``torchrun`` has started this process, and it is not within :func:`together`.
+    """
+    if "RANK" in os.environ and not distributed.is_initialized():
+        raise ValueError("processes: torchrun has started several; train within `with processes.together(device):`")
+
+
 def rank() -> int:
     """The number of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0

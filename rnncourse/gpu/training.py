@@ -103,9 +103,10 @@ def fit(
 
     Raises:
         ValueError: if a setting is out of range, or the checkpoint belongs to another training.
-        FloatingPointError: if the loss or the gradient is not finite, saying at which update.
+        FloatingPointError: if loss, gradient or validation figure is not finite, saying at which update.
     """
     _check(settings)
+    processes.require_together()
     model.to(device)
     state = _Training(model, settings, torch.device(device))
     state.load(checkpoint)
@@ -177,6 +178,8 @@ class _Training:
         self.model.eval()
         with torch.no_grad():
             now = train if valid is None else processes.mean(float(valid(self.model)), self.device)
+        if not math.isfinite(now):  # it would be the best for ever after, for nothing is less than NaN
+            raise FloatingPointError(f"update {self.step}: the validation figure is {now}")
         self.history.append(Look(self.step, train, now))
         self.total = 0.0
         if self.best_at == len(self.history) - 1:
@@ -206,8 +209,8 @@ class _Training:
 
     def _identity(self) -> dict:
         """What a checkpoint must agree in."""
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        return {"settings": self.settings._asdict(), "parameters": shapes}
+        kinds = {name: (tuple(part.shape), str(part.dtype)) for name, part in self.model.state_dict().items()}
+        return {"settings": self.settings._asdict(), "parameters": kinds}
 
 
 def rate(step: int, settings: Settings) -> float:
