@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import doors
-from rnncourse.params import ModelParams, ReadoutParams, RNNParams
+from rnncourse.params import ModelParams, ReadoutParams, RNNParams, map_arrays
 
 
 class Automaton(NamedTuple):
@@ -77,14 +77,15 @@ def as_rnn(automaton: Automaton, dtype: type = np.float64) -> ModelParams:
     """
     table, answers, start = _check(automaton)
     Q, V = table.shape
-    leads = np.arange(Q)[:, None, None] == table  # [q, p, v]: state p leads to q when v is read
-    # Unit (q, v) listens to every unit (p, r) with p leading to q by v, whatever r brought it to p.
+    leads = np.arange(Q)[:, None, None] == table  # [q, p, v]: in p, v leads to q
+    # Unit (q, v) listens to (p, r) if v leads from p to q, whatever r led to p.
     W_h = np.repeat(leads.transpose(0, 2, 1).reshape(Q * V, Q), V, axis=1)
     W_x = np.tile(np.eye(V), (Q, 1))
     W_y = np.arange(answers.max() + 1)[:, None] == answers.reshape(-1)
     h_0 = np.arange(Q * V) == start * V  # any unit of the start state will do
-    cell = RNNParams(W_x.astype(dtype), W_h.astype(dtype), -np.ones(Q * V, dtype))
-    return ModelParams(cell, ReadoutParams(W_y.astype(dtype), np.zeros(len(W_y), dtype)), h_0.astype(dtype))
+    cell = RNNParams(W_x, W_h, -np.ones(Q * V))
+    model = ModelParams(cell, ReadoutParams(W_y, np.zeros(len(W_y))), h_0)
+    return map_arrays(lambda array: array.astype(dtype), model)
 
 
 def one_hot(symbols, count: int, dtype: type = np.float64) -> np.ndarray:

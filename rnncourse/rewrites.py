@@ -50,4 +50,5 @@ def as_sigmoid(model: ModelParams) -> ModelParams:
     doors.shape("bias", b_h, W_h.shape[:1])
     doors.shape("weights", W_y, ("O", W_h.shape[1]))
     cell = RNNParams(2 * W_x, 4 * W_h, 2 * (b_h - W_h.sum(axis=1)))
-    return ModelParams(cell, ReadoutParams(2 * W_y, b_y - W_y.sum(axis=1)), (h_0 + 1) / 2)
+    readout = ReadoutParams(2 * W_y, b_y - W_y.sum(axis=1))
+    return ModelParams(cell, readout, (h_0 + 1) / 2)

@@ -95,7 +95,7 @@ def test_one_hot():
         ({"table": np.array([[0, 2], [1, 0]])}, r"table: expected entries in 0..1, got \[\[0, 2\], \[1, 0\]\]"),
         ({"table": np.array([[0, -1], [1, 0]])}, "table: expected entries in 0..1"),
         ({"table": np.ones((2, 2))}, "table: expected integers, got float64"),
-        ({"table": np.ones(2, int)}, r"table: expected shape \(Q, S\), got \(2,\)"),
+        ({"table": np.ones(2, int)}, r"table: expected shape \(Q, V\), got \(2,\)"),
         ({"table": np.ones((0, 2), int), "answers": np.ones((0, 2), int)}, "table: expected entries in"),
         ({"answers": np.ones((2, 1), int)}, r"answers: expected shape \(2, 2\), got \(2, 1\)"),
         ({"answers": np.array([[0, -1], [1, 0]])}, "answers: expected entries in 0..O-1"),
@@ -137,6 +137,8 @@ SNIPPETS = [
     'd = """"quoted" """ + """x\\""""\n',
     "a = 1 \\\n  + 2  # next\n",
     "# only a comment",
+    "g = ''# empty, 'and a comment\nh = ''\"a'b\"\n",
+    'm = """a"\\"""b"""  # a mark after a mark and a backslash ends nothing\n',
     "t = ''''''\nu = \"\"\"\"\"\"#x\n",
     "f = f'{1} # {2}'\n",
 ]
