@@ -219,6 +219,31 @@ BAD = {
     "start": lambda c: c.floor.jacobians.product(c.J, -1, 1),
     "stop": lambda c: c.floor.jacobians.product(c.J, 2, 1),
     "stop late": lambda c: c.floor.jacobians.product(c.J, 2, 5),
+    "spectra W": lambda c: c.floor.spectra.radius(c.x[0]),
+    "spectra axes": lambda c: c.floor.spectra.departure(c.x),
+    "spectra nan": lambda c: c.floor.spectra.growth(spoiled(c.params.cell.recurrent_weights, float("nan")), 3),
+    "spectra steps": lambda c: c.floor.spectra.growth(c.params.cell.recurrent_weights, -1),
+    "log norms": lambda c: c.floor.spectra.log_norms(c.J[0]),
+    "log norms inf": lambda c: c.floor.spectra.log_norms(spoiled(c.J, float("inf"))),
+    "exponents J": lambda c: c.floor.lyapunov.exponents(c.J[0]),
+    "exponents nan": lambda c: c.floor.lyapunov.exponents(spoiled(c.J, float("nan"))),
+    "exponents count": lambda c: c.floor.lyapunov.exponents(c.J, 6),
+    "exponents skip": lambda c: c.floor.lyapunov.exponents(c.J, skip=4),
+    "along count": lambda c: c.floor.lyapunov.along(c.tape, 0),
+    "along short": lambda c: c.floor.lyapunov.along(
+        c.floor.unroll.forward(c.cell, c.params.cell, c.x, lengths=[4, 1])[2], skip=1
+    ),
+    "push v": lambda c: c.floor.products.push(c.tape, c.x[0]),
+    "push start": lambda c: c.floor.products.push(c.tape, c.state, -1),
+    "push stop": lambda c: c.floor.products.push(c.tape, c.state, 0, 5),
+    "pull v": lambda c: c.floor.products.pull(c.tape, c.x),
+    "pull stop": lambda c: c.floor.products.pull(c.tape, c.state, 3, 2),
+    "by step": lambda c: c.floor.profiles.by_step(c.x[0]),
+    "by lag g": lambda c: c.floor.profiles.by_lag(c.tape, c.x, 1),
+    "by lag lags": lambda c: c.floor.profiles.by_lag(c.tape, c.tape.hidden[1:], 4),
+    "by lag padding": lambda c: c.floor.profiles.by_lag(
+        c.floor.unroll.forward(c.cell, c.params.cell, c.x, lengths=[4, 1])[2], c.tape.hidden[1:], 1
+    ),
 }
 
 
