@@ -3,7 +3,8 @@
 A tanh network as PyTorch starts it, trained on delayed recall at lags from 5 to 100 steps, five random
 starts each. Beside the share of right answers the record has, before and after training, what this
 chapter measures: the spectral radius of the recurrent weights, the largest Lyapunov exponent along the
-states of fresh sequences, and how much of the gradient at the question arrives at the symbol.
+states of fresh sequences, and how much of the gradient at the question arrives at the symbol; and into
+how many groups the signs of the state, just before the question, sort the symbols.
 Every run is evaluated once, at its end, on sequences of its own.
 """
 
@@ -66,6 +67,19 @@ def accuracy(model: Model, lag: int, seed: int) -> float:
     return float((answers == task.targets).mean())
 
 
+def groups(model: Model, lag: int, seed: int) -> int:
+    """How many groups of symbols never share a pattern of signs in the state before the question."""
+    task = recall(np.random.default_rng([9_000, seed]), RECIPE["tested"], lag, SYMBOLS, NOISE)
+    with torch.no_grad():
+        signs = torch.sign(model.rnn(torch.from_numpy(task.inputs))[0][-2]).numpy()
+    pattern = np.unique(signs, axis=0, return_inverse=True)[1].ravel()
+    group = np.arange(SYMBOLS)
+    for one in range(pattern.max() + 1):  # symbols that meet in a pattern become one group
+        met = np.unique(group[task.targets[pattern == one]])
+        group[np.isin(group, met)] = met[0]
+    return len(np.unique(group))
+
+
 def portrait(model: Model, lag: int, seed: int) -> dict:
     """What the Jacobians of a network do along fresh sequences, in float64."""
     params = map_arrays(lambda array: array.astype(float), bridge.rnn_from_torch(model.rnn))
@@ -94,6 +108,7 @@ def run(lag: int, seed: int, hidden: int, steps: int, drafts: Path | None) -> di
         "seed": seed,
         "steps": steps,
         "accuracy": accuracy(model, lag, seed),
+        "groups": groups(model, lag, seed),
         "train": [look.train for look in history],
         "before": before,
         "after": portrait(model, lag, seed),

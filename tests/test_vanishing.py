@@ -7,7 +7,7 @@ from oracles import BruteForce, problem
 from proof import agree, verifies
 
 from rnncourse.params import ModelParams, ReadoutParams, RNNParams, orthogonal
-from rnncourse.reference import bptt, cells, jacobians, readout, unroll
+from rnncourse.reference import bptt, cells, jacobians, lyapunov, readout, unroll
 
 # What the source's slides print, for lengths 1, 2, 3, 4, 5, 10: h_init.grad, wh.grad, wy.grad.
 PRINTED = {
@@ -193,3 +193,18 @@ def test_a_relu_network_has_the_nilpotent_jacobians():
     J = jacobians.steps(tape)[:, 0]
     assert not np.linalg.eigvals(J).any()
     assert np.linalg.norm(jacobians.product(J[:, None], 0, 20)[0], 2) == 2.0**20
+
+
+@pytest.mark.parametrize("w", [1.05, 2.0, 3.0])
+@verifies("eq-latch-exponent", oracle="autograd")
+def test_a_latch_contracts_where_it_rests(w):
+    rest = 0.5
+    for _ in range(2000):
+        rest = np.tanh(w * rest)
+    h = torch.tensor(rest, dtype=torch.float64, requires_grad=True)
+    slope = torch.autograd.grad(torch.tanh(w * h), h)[0]
+    agree(np.log(w * (1 - rest**2)), slope.log(), 1e-11)
+    one = np.ones((1, 1))
+    tape = unroll.forward(cells.rnn(), RNNParams(one, w * one, np.zeros(1)), np.zeros((50, 1, 1)), np.array([rest]))[2]
+    agree(lyapunov.along(tape)[0, 0], slope.log(), 1e-11)
+    assert slope < 1
