@@ -61,8 +61,8 @@ def _average(step, sizes: tuple, like: torch.Tensor, count: int | None, skip: in
     doors.one_of("count", count, range(1, H + 1))
     doors.one_of("skip", skip, range(T))
     if not real.all():
-        raise ValueError("lengths: expected every sequence to be longer than skip, so that something is counted")
-    # A frame in no special position: e_1, e_2, ... would stay where they are under a triangular matrix.
+        raise ValueError("lengths: expected every sequence to be longer than skip")
+    # A frame in no special position: under a triangular matrix e_1 would stay e_1.
     frame = torch.as_tensor(orthogonal(np.random.default_rng(0), H)[:, :count].copy()).to(like)
     Q, total = frame.expand(B, H, count), torch.zeros(B, count).to(frame)
     for t in range(T):

@@ -54,14 +54,14 @@ def along(tape: unroll.Tape, count: int | None = None, skip: int = 0) -> np.ndar
     return _average(step, T, B, H, count, skip, real)
 
 
-def _average(step, T: int, B: int, H: int, count: int | None, skip: int, real: np.ndarray) -> np.ndarray:
+def _average(step, T: int, B: int, H: int, count, skip: int, real) -> np.ndarray:
     """Add up log |R_ii| over the steps that count, and divide by their number."""
     count = H if count is None else count
     doors.one_of("count", count, range(1, H + 1))
     doors.one_of("skip", skip, range(T))
     if not real.all():
-        raise ValueError("lengths: expected every sequence to be longer than skip, so that something is counted")
-    # A frame in no special position: e_1, e_2, ... would stay where they are under a triangular matrix.
+        raise ValueError("lengths: expected every sequence to be longer than skip")
+    # A frame in no special position: under a triangular matrix e_1 would stay e_1.
     frame = orthogonal(np.random.default_rng(0), H)[:, :count]
     Q, total = np.broadcast_to(frame, (B, H, count)), np.zeros((B, count))
     for t in range(T):
