@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import race, rnn
+from benchmarks import jacobians, race, rnn
 
 ROOT = Path(__file__).resolve().parent.parent
 TOY = list(rnn.cases(steps=5, batch=3, widths=(4, 7)))
@@ -61,6 +61,18 @@ def test_every_contender_does_the_same_work_and_does_it_right(case):
         assert len(results) == 5  # outputs, two weights, bias, inputs
         assert all(str(array.dtype).endswith(case.facts["dtype"]) for array in results)
         assert race.error(results, case.truth) < largest
+
+
+@pytest.mark.parametrize(
+    "case", jacobians.cases(5, 3, (4, 7)), ids=lambda case: f"{case.facts['dtype']}-{case.facts['H']}"
+)
+def test_every_jacobian_that_races_is_right(case):
+    assert next(iter(case.contenders)) == "rnncourse" and "torch jacrev" in case.contenders
+    largest = {"float64": 1e-12, "float32": 1e-5}[case.facts["dtype"]]
+    for work in case.contenders.values():
+        (J,) = work()
+        assert J.shape == (5, 3, case.facts["H"], case.facts["H"]) and str(J.dtype).endswith(case.facts["dtype"])
+        assert race.error([J], case.truth) < largest
 
 
 def test_the_error_column_would_show_a_wrong_contender():
@@ -134,4 +146,4 @@ def test_a_toy_run_does_not_overwrite_the_record(capsys):
 def test_an_unknown_race_is_named(capsys):
     with pytest.raises(SystemExit):
         program.main(["rowing"])
-    assert "no race called rowing; there is rnn" in capsys.readouterr().err
+    assert "no race called rowing; there is rnn, jacobians" in capsys.readouterr().err

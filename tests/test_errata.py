@@ -21,9 +21,11 @@ from rnncourse.reference import (
     cells,
     embedding,
     jacobians,
+    lyapunov,
     optim,
     rtrl,
     softmax_tree,
+    spectra,
     unroll,
     windows,
     word_vectors,
@@ -454,3 +456,141 @@ def test_O17_hierarchical_softmax_is_normalised():
     p = np.exp(softmax_tree.log_probabilities(nodes, tree, rng.standard_normal((4, 3))))
     assert np.abs(p.sum(axis=1) - 1).max() < 1e-14
     assert set(trees.code_lengths(trees.balanced(8))) == {3}  # decisions for one word; all words still need 7
+
+
+# Chapter 05: vanishing and exploding gradients
+
+WIDE = np.array([[0.5, 10.0], [0.0, 0.5]])
+GAUSSIAN = 0.9 * np.random.default_rng(0).standard_normal((64, 64)) / 8
+
+
+def largest_eigenvalue(W):
+    return torch.linalg.eigvals(torch.tensor(W)).abs().max().item()
+
+
+def norm_of_power(W, n):
+    return torch.linalg.matrix_norm(torch.linalg.matrix_power(torch.tensor(W), n), 2).item()
+
+
+def tiny(w, L, dtype=torch.float64, h_0=1.0, target=None, phi=torch.relu):
+    """The slides' network by autograd: gradients by h_init, wh and wy; the target moves along unless given."""
+    h = start = torch.tensor(h_0, dtype=dtype, requires_grad=True)
+    w_h, w_y = (torch.tensor(float(value), dtype=dtype, requires_grad=True) for value in (w, 1))
+    for _ in range(L):
+        h = phi(w_h * h)
+    y = w_y * h
+    loss = torch.nn.functional.mse_loss(y, y.detach() - 1 if target is None else torch.tensor(target, dtype=dtype))
+    return [d.item() for d in torch.autograd.grad(loss, (start, w_h, w_y))]
+
+
+def test_E01_the_largest_singular_value_is_no_eigenvalue():
+    for W, printed in ((WIDE, 0.5), (GAUSSIAN, 0.918)):
+        assert abs(spectra.radius(W) - largest_eigenvalue(W)) < 1e-9
+        assert abs(largest_eigenvalue(W) - printed) < 1e-3
+    assert abs(norm_of_power(WIDE, 1) - 10.025) < 1e-3 and abs(norm_of_power(GAUSSIAN, 1) - 1.8045) < 1e-3
+    symmetric = (GAUSSIAN + GAUSSIAN.T) / 2
+    assert abs(norm_of_power(symmetric, 1) - largest_eigenvalue(symmetric)) < RIGHT
+    assert spectra.departure(symmetric) < 1e-6 < 1 < spectra.departure(GAUSSIAN)
+    pair = np.linalg.eigvals(0.9 * np.array([[0.0, -1.0], [1.0, 0.0]]))
+    assert not pair.real.any()  # neither is the larger one
+
+
+def test_E02_a_singular_value_above_one_need_not_explode():
+    torch.manual_seed(0)
+    default = torch.nn.RNN(128, 128, dtype=torch.float64).weight_hh_l0.detach().numpy()
+    for W, n, small in ((WIDE, 50, 1e-12), (GAUSSIAN, 200, 1e-6), (default, 100, 1e-20)):
+        assert norm_of_power(W, 1) > 1 and norm_of_power(W, n) < small
+        assert off(np.exp(spectra.growth(W, n)[n]), norm_of_power(W, n)) < 1e-9
+    assert [f"{norm_of_power(WIDE, n):.3g}" for n in (1, 2, 3, 5, 10)] == ["10", "10", "7.5", "3.13", "0.195"]
+    assert norm_of_power(0.99 * GAUSSIAN / norm_of_power(GAUSSIAN, 1), 500) < 0.99**500  # below one it must vanish
+
+
+def test_E03_the_modulus_decides():
+    for w in (-2.0, -1.1):
+        assert w < 1 and norm_of_power(np.array([[w]]), 100) > 1e4
+    assert norm_of_power(np.array([[0.99]]), 5000) < 1e-20  # less than one, and not by much
+    jordan = np.array([[1.0, 1.0], [0.0, 1.0]])
+    assert [round(norm_of_power(jordan, n)) for n in (10, 100, 1000)] == [10, 100, 1000]
+    assert tiny(-2, 10) == [0, 0, 0]
+    assert abs(tiny(-2, 10, phi=lambda a: a)[0] - 2 * (-2) ** 10) < 1e-9
+
+
+def test_E04_eigenvalues_of_the_factors_say_nothing():
+    mutual, x = RNNParams(np.eye(2), np.array([[0.0, 2.0], [2.0, 0.0]]), np.zeros(2)), np.zeros((20, 1, 2))
+    x[::2, 0, 0] = x[1::2, 0, 1] = -1e9
+    J = jacobians.steps(unroll.forward(cells.rnn("relu"), mutual, x, np.ones(2))[2])
+    cell, inputs = [torch.tensor(part) for part in mutual], torch.tensor(x[:, 0])
+    oracle = torch.autograd.functional.jacobian(
+        lambda h: roll([cell] * 20, inputs, h, "relu")[-1], torch.ones(2, dtype=torch.float64)
+    )
+    assert max(map(largest_eigenvalue, J[:, 0])) == 0
+    assert off(jacobians.product(J, 0, 20)[0], oracle) == 0 and np.linalg.norm(oracle, 2) == 1_048_576
+    wide, tall = np.diag([2.0, 0.1]), np.diag([0.1, 2.0])
+    assert largest_eigenvalue(wide) == largest_eigenvalue(tall) == 2 and norm_of_power(wide @ tall, 10) < 2e-7
+    rates = lyapunov.exponents(np.array([wide, tall] * 50)[:, None])[0]
+    assert off(rates, np.full(2, np.log(0.2) / 2)) < 0.02 and (rates < 0).all()
+
+
+def test_E12_prediction_minus_target():
+    target, w, L = 3.0, 0.1, 2
+    oracle = tiny(w, L, target=target)[2]
+    assert abs(2 * (w**L - target) * w**L - oracle) < RIGHT
+    assert abs(2 * (target - w**L) * w**L + oracle) < RIGHT  # as printed: the other sign
+
+
+def test_E13_the_zeros_are_rounding_and_no_gradient():
+    assert tiny(10, 10, torch.float32) == [0, 0, 0]
+    assert off(tiny(10, 10), [2e10, 2e10, 2e10]) < 1e-9
+    prediction = np.float32(1e10)
+    assert prediction - np.float32(1) == prediction and np.spacing(prediction) == 1024
+    for dtype, first in ((torch.float32, 8), (torch.float64, 16)):
+        assert any(tiny(10, first - 1, dtype)) and not any(tiny(10, first, dtype))
+
+
+def test_E14_the_gradient_by_the_recurrent_weight_grows():
+    assert [tiny(1, L, torch.float32) for L in (1, 5, 10)] == [[2, 2 * L, 2] for L in (1, 5, 10)]
+
+
+def test_O11_a_stable_subspace_feels_no_explosion():
+    A, start, readout_row = np.diag([0.5, 2.0]), np.array([1.0, 0.0]), np.array([[1.0, 0.0]])
+    power = np.linalg.matrix_power(A, 50)
+    assert norm_of_power(A, 50) > 1e15
+    assert np.linalg.norm(power @ start) < 1e-14 and np.linalg.norm(readout_row @ power) < 1e-14
+    general = np.array([1.0, 1e-6])  # almost any other state is lost to the growing direction
+    assert np.linalg.norm(power @ general) > 1e8
+
+
+def test_O12_near_losses_hide_that_far_credit_is_gone():
+    W, every = 0.5 * np.eye(2), np.ones((60, 1, 2))
+    far = np.where(np.arange(60)[:, None, None] == 59, every, 0)
+    tape = unroll.forward(cells.rnn("identity"), RNNParams(np.zeros((2, 1)), W, np.zeros(2)), np.zeros((60, 1, 1)))[2]
+    ours = [np.linalg.norm(unroll.backward(tape, g).hidden[0]) for g in (every, far)]
+    h = first = torch.zeros(2, dtype=torch.float64, requires_grad=True)  # h_1
+    losses_at = [h.sum()]
+    for _ in range(59):
+        h = torch.tensor(W) @ h
+        losses_at.append(h.sum())
+    oracle = [
+        torch.autograd.grad(part, first, retain_graph=True)[0].norm().item() for part in (sum(losses_at), h.sum())
+    ]
+    assert off(ours, oracle) < RIGHT and abs(ours[1] / oracle[1] - 1) < RIGHT
+    assert abs(ours[0] - 2.83) < 0.01 and ours[1] < 1e-17
+
+
+def test_H03_without_a_start_there_is_no_gradient():
+    assert tiny(10, 5, h_0=0.0)[1:] == [0, 0]
+    assert tiny(10, 5, h_0=0.0, phi=lambda a: a)[1:] == [0, 0]
+    slides_cell = tiny(10, 10, phi=torch.tanh)  # the formula says 2e10
+    assert max(map(abs, slides_cell[:2])) < 1e-6
+
+
+def test_H04_with_a_fixed_target_the_exponent_doubles():
+    for L, expected in ((1, 2e2), (5, 2e10), (10, 2e20)):
+        assert abs(tiny(10, L, target=0.0)[2] / expected - 1) < RIGHT
+        assert abs(tiny(10, L)[2] / (2 * 10.0**L) - 1) < 1e-9
+
+
+def test_T12_the_smallest_gradients_are_not_zero():
+    found = tiny(0.1, 10, torch.float32)
+    assert [f"{d:6.6f}" for d in found] == ["0.000000"] * 3
+    assert off(found, [2e-10, 2e-8, 2e-10]) < 1e-5 and min(found) > np.finfo(np.float32).tiny

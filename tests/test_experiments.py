@@ -106,6 +106,27 @@ def test_a_mixture_is_chosen_on_the_validation_text():
     assert mix["weight"] >= 0.9 and mix["test"] == pytest.approx(2, abs=0.05)
 
 
+def test_a_vanilla_network_falls_to_chance_and_the_exponents_tell_how():
+    record = records.load("recall_lags")
+    runs, everyone = record["runs"], record["runs"] + record["longer"]
+    share = {lag: sorted(run["accuracy"] for run in runs if run["lag"] == lag) for lag in {run["lag"] for run in runs}}
+    assert all(len(parts) == 5 for parts in share.values())
+    assert all(parts[2] > 0.99 for lag, parts in share.items() if lag <= 15)
+    assert all(parts[2] < 0.25 for lag, parts in share.items() if lag >= 40)
+    assert all(parts[-1] < 0.3 for lag, parts in share.items() if lag >= 80)
+    assert share[60][-1] > 0.99  # luck
+    assert 0 < sum(run["accuracy"] > 0.99 for run in record["longer"]) < 5
+    for run in everyone:
+        after, groups = run["after"], run["groups"]
+        assert abs(run["accuracy"] - groups / 8) < 0.06
+        if groups == 1:
+            assert -0.6 < after["exponent"] < -0.2 and after["radius"] < 1
+        if groups == 2:
+            assert after["exponent"] < -0.7 and after["radius"] > 2
+    whole = [run["after"]["exponent"] for run in everyone if run["groups"] == 8]
+    assert sum(rate > -0.4 for rate in whole) == len(whole) - 1
+
+
 def test_a_missing_record_is_explained():
     with pytest.raises(FileNotFoundError, match=r"no record 'nothing'.*python experiments/nothing.py"):
         records.load("nothing")
