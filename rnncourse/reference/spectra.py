@@ -28,8 +28,8 @@ def departure(W: np.ndarray) -> float:
         W: shape (H, H).
 
     Returns:
-        The root of |W|_F^2 minus the sum of all squared moduli of eigenvalues; 0 for a normal matrix
-        (up to the square root of the rounding error).
+        The root of the sum of all squared entries minus that of all squared moduli of eigenvalues; 0 for
+        a normal matrix (up to the square root of the rounding error).
 
     Raises:
         ValueError: if W is not square, or an entry is not finite.
