@@ -13,7 +13,7 @@ def by_step(gradients: torch.Tensor) -> torch.Tensor:
         gradients: s_1..s_T, as ``unroll.backward`` returns them in ``hidden``, shape (T, B, H).
 
     Returns:
-        |s_t|, shape (T, B).
+        The lengths, shape (T, B).
 
     Raises:
         ValueError: if the shape does not fit.
@@ -33,7 +33,7 @@ def by_lag(tape: unroll.Tape, d_outputs: torch.Tensor, lags: int) -> torch.Tenso
         lags: the longest lag, less than T.
 
     Returns:
-        The mean of |(dh_k/dh_{k-lag})^T g_k| over all k > lag, for lags 0, 1, ..., shape (lags + 1, B).
+        The mean length of (dh_k/dh_{k-lag})^T g_k over all k > lag, for lags 0, 1, ..., shape (lags + 1, B).
 
     Raises:
         ValueError: if a shape or the lag does not fit, the tape has padding, or the cell has several states.

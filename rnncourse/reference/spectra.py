@@ -40,14 +40,14 @@ def departure(W: np.ndarray) -> float:
 
 
 def growth(W: np.ndarray, steps: int) -> np.ndarray:
-    """Logarithms of |W^0|, |W^1|, ..., the spectral norms of the powers, :eq:`eq-gelfand`.
+    """Logarithms of the spectral norms of the powers W^0, W^1, ..., W^n, :eq:`eq-gelfand`.
 
     Args:
         W: shape (H, H).
         steps: n, the highest power.
 
     Returns:
-        log |W^k| for k = 0..n, shape (n + 1,); minus infinity once a power is zero.
+        The logarithms for k = 0..n, shape (n + 1,); minus infinity once a power is zero.
 
     Raises:
         ValueError: if W is not square, an entry is not finite, or the number of steps is negative.
@@ -67,7 +67,7 @@ def log_norms(J: np.ndarray) -> np.ndarray:
         J: J_1..J_T, for example from ``jacobians.steps``, shape (T, B, H, H).
 
     Returns:
-        log |J_t ... J_1| for t = 0..T, shape (T + 1, B); minus infinity once a product is zero.
+        The logarithms for t = 0..T, shape (T + 1, B); minus infinity once a product is zero.
 
     Raises:
         ValueError: if the shape does not fit, or an entry is not finite.
