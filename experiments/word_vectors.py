@@ -13,8 +13,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from rnncourse import gpu, reference  # noqa: E402
 from rnncourse.data import words  # noqa: E402
+from rnncourse.gpu import word_vectors as twin  # noqa: E402
+from rnncourse.reference import word_vectors  # noqa: E402
 from tools.records import circumstances, write  # noqa: E402
 
 # Nouns that the training part holds at least 15 times, with plurals that it holds as often.
@@ -25,7 +26,7 @@ LIST = (
 )
 NOUNS = LIST.split()
 SHOWN = ["integer", "method", "the", "raise", "left"]
-FLOORS = {"reference": reference, "gpu": gpu}
+FLOORS = {"reference": word_vectors, "gpu": twin}
 
 
 def questions(vocabulary) -> np.ndarray:
@@ -38,9 +39,9 @@ def questions(vocabulary) -> np.ndarray:
 def hits(vectors: np.ndarray, asked: np.ndarray) -> dict:
     """Shares of right answers, and what is answered instead."""
     a, b, c, d = asked
-    struck = reference.word_vectors.analogy(vectors, a, b, c)
-    plain = reference.word_vectors.analogy(vectors, a, b, c, exclude=False)
-    nearest = reference.word_vectors.analogy(vectors, a, a, c)  # a - a + c, with a and c struck
+    struck = word_vectors.analogy(vectors, a, b, c)
+    plain = word_vectors.analogy(vectors, a, b, c, exclude=False)
+    nearest = word_vectors.analogy(vectors, a, a, c)  # a - a + c, with a and c struck
     shares = {
         "struck": struck == d,
         "plain": plain == d,
@@ -54,10 +55,10 @@ def hits(vectors: np.ndarray, asked: np.ndarray) -> dict:
 def run(corpus, floor: str, seed: int, passes: int) -> dict:
     """One training and what its vectors answer."""
     size = len(corpus.alphabet)
-    found = FLOORS[floor].word_vectors.train(corpus.train, size, passes=passes, seed=seed)
+    found = FLOORS[floor].train(corpus.train, size, passes=passes, seed=seed)
     vectors = np.asarray(found.input_vectors)
     near = {
-        word: [corpus.alphabet[k] for k in reference.word_vectors.nearest(vectors, corpus.alphabet.index(word), 6)]
+        word: [corpus.alphabet[k] for k in word_vectors.nearest(vectors, corpus.alphabet.index(word), 6)]
         for word in SHOWN
         if word in corpus.alphabet
     }
