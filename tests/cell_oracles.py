@@ -77,3 +77,44 @@ def layer_norm_rnn(activation="tanh"):
         return (PHI[activation](normalised(W_x @ x + W_h @ state[0] + b, gain, shift)),)
 
     return step
+
+
+def lstm(params, x, state):
+    """Four gates of one LSTM, each with its own rows."""
+    W_x, W_h, b = params
+    h, c = state
+    a_i, a_f, a_g, a_o = (W_x @ x + W_h @ h + b).reshape(4, -1)
+    c = torch.sigmoid(a_f) * c + torch.sigmoid(a_i) * torch.tanh(a_g)
+    return torch.sigmoid(a_o) * torch.tanh(c), c
+
+
+def peephole_lstm(params, x, state):
+    W_x, W_h, b, peepholes = params
+    h, c = state
+    p_i, p_f, p_o = peepholes.reshape(3, -1)
+    a_i, a_f, a_g, a_o = (W_x @ x + W_h @ h + b).reshape(4, -1)
+    c = torch.sigmoid(a_f + p_f * c) * c + torch.sigmoid(a_i + p_i * c) * torch.tanh(a_g)
+    return torch.sigmoid(a_o + p_o * c) * torch.tanh(c), c
+
+
+def layer_norm_lstm(params, x, state):
+    W_x, W_h, b, gain_x, gain_h, shift, gain_c, shift_c = params
+    h, c = state
+    a = normalised(W_x @ x + b, gain_x, None) + normalised(W_h @ h, gain_h, shift)
+    a_i, a_f, a_g, a_o = a.reshape(4, -1)
+    c = torch.sigmoid(a_f) * c + torch.sigmoid(a_i) * torch.tanh(a_g)
+    return torch.sigmoid(a_o) * torch.tanh(normalised(c, gain_c, shift_c)), c
+
+
+def dense_jacobians(p, step, b=0):
+    """Jacobians of every step of one sequence by the whole state, by torch's own differentiation."""
+    params = type(p.params)(*map(torch.tensor, p.params))
+    z, found, H = torch.cat([torch.tensor(h) for h in p.start]), [], len(p.start[0])
+    for t in range(len(p.x)):
+
+        def of_state(z, t=t):
+            return torch.cat(step(params, torch.tensor(p.x[t, b]), z.split(H)))
+
+        found.append(torch.autograd.functional.jacobian(of_state, z).numpy())
+        z = of_state(z)
+    return np.array(found)

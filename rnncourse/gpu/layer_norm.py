@@ -43,7 +43,7 @@ def forward(params: LayerNormParams, inputs: torch.Tensor, epsilon: float = 1e-5
         ValueError: if a shape does not fit, an entry is not finite, or epsilon is not positive.
     """
     gamma, beta = params
-    _positive(epsilon)
+    check_epsilon(epsilon)
     doors.shape("gain", gamma, ("N",))
     doors.shape("shift", beta, tuple(gamma.shape))
     doors.shape("inputs", inputs, (*inputs.shape[:-1], len(gamma)))
@@ -104,7 +104,7 @@ def rnn(activation: str = "tanh", epsilon: float = 1e-5) -> Cell:
         ValueError: if there is no such activation, or epsilon is not positive.
     """
     (phi,) = activations.get(activation)
-    _positive(epsilon)
+    check_epsilon(epsilon)
 
     def step(own, ax, ah, state):
         gamma, beta = own
@@ -113,6 +113,14 @@ def rnn(activation: str = "tanh", epsilon: float = 1e-5) -> Cell:
     return Cell(f"layer-norm-rnn-{activation}", gates=1, states=1, step=step, own=((1,), (1,)))
 
 
-def _positive(epsilon: float) -> None:
+def check_epsilon(epsilon: float) -> None:
+    """Check what is added to a variance.
+
+    Args:
+        epsilon: a number.
+
+    Raises:
+        ValueError: unless it is positive and finite.
+    """
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")

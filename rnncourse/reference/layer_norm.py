@@ -43,7 +43,7 @@ def forward(params: LayerNormParams, inputs: np.ndarray, epsilon: float = 1e-5) 
         ValueError: if a shape does not fit, an entry is not finite, or epsilon is not positive.
     """
     gamma, beta = params
-    _positive(epsilon)
+    check_epsilon(epsilon)
     doors.shape("gain", gamma, ("N",))
     doors.shape("shift", beta, gamma.shape)
     doors.shape("inputs", inputs, (*inputs.shape[:-1], len(gamma)))
@@ -112,7 +112,7 @@ def rnn(activation: str = "tanh", epsilon: float = 1e-5) -> Cell:
 
     n_t is the normalised *sum* W_x x_t + W_h h_{t-1} + b_h, as Ba, Kiros and Hinton (2016, section
     3.1) have it for the vanilla RNN; for their LSTM they normalise the two products apart, and so does
-    ``lstm.layer_norm``. torch has no such layer; people who build one put ``torch.nn.LayerNorm(H)``
+    ``lstm.normed``. torch has no such layer; people who build one put ``torch.nn.LayerNorm(H)``
     around this sum.
 
     Args:
@@ -126,7 +126,7 @@ def rnn(activation: str = "tanh", epsilon: float = 1e-5) -> Cell:
         ValueError: if there is no such activation, or epsilon is not positive.
     """
     phi, slope = activations.get(activation)
-    _positive(epsilon)
+    check_epsilon(epsilon)
 
     def step(own, ax, ah, state):
         gamma, beta = own
@@ -143,6 +143,14 @@ def rnn(activation: str = "tanh", epsilon: float = 1e-5) -> Cell:
     return Cell(f"layer-norm-rnn-{activation}", gates=1, states=1, step=step, pull=back, own=((1,), (1,)))
 
 
-def _positive(epsilon: float) -> None:
+def check_epsilon(epsilon: float) -> None:
+    """Check what is added to a variance.
+
+    Args:
+        epsilon: a number.
+
+    Raises:
+        ValueError: unless it is positive and finite.
+    """
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon: expected a positive number, got {epsilon!r}")
