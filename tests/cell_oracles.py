@@ -118,3 +118,17 @@ def dense_jacobians(p, step, b=0):
         found.append(torch.autograd.functional.jacobian(of_state, z).numpy())
         z = of_state(z)
     return np.array(found)
+
+
+def gru(update, reset):
+    """Three blocks of one GRU, each with its own rows: four forms."""
+
+    def step(params, x, state):
+        W_x, W_h, b, *own = params
+        (h,) = state
+        (x_r, x_z, x_n), (W_r, W_z, W_n) = (W_x @ x + b).reshape(3, -1), W_h.reshape(3, len(h), len(h))
+        r, z = torch.sigmoid(x_r + W_r @ h), torch.sigmoid(x_z + W_z @ h)
+        n = torch.tanh(x_n + (r * (W_n @ h + own[0]) if reset == "after" else W_n @ (r * h)))
+        return ((z * h + (1 - z) * n) if update == "keep" else ((1 - z) * h + z * n),)
+
+    return step
