@@ -186,3 +186,8 @@ def test_starts():
     assert (ones == 1).all() and not zeros.any() and len(ones) == len(zeros) == 4
     with pytest.raises(ValueError, match="features: expected a whole number >= 1, got 0"):
         gate_params.init_layer_norm(0)
+
+
+@pytest.mark.cuda
+def test_on_a_device():
+    battery.on_a_device(lambda floor: floor.layer_norm.rnn(), battery.ragged(problem()))
