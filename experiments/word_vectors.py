@@ -41,7 +41,7 @@ def hits(vectors: np.ndarray, asked: np.ndarray) -> dict:
     a, b, c, d = asked
     struck = word_vectors.analogy(vectors, a, b, c)
     plain = word_vectors.analogy(vectors, a, b, c, exclude=False)
-    nearest = word_vectors.analogy(vectors, a, a, c)  # a - a + c, with a and c struck
+    nearest = word_vectors.analogy(vectors, a, b, c, arithmetic=False)
     shares = {
         "struck": struck == d,
         "plain": plain == d,

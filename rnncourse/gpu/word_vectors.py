@@ -170,7 +170,7 @@ def nearest(vectors, word: int, count: int = 5) -> torch.Tensor:
     return torch.argsort(-closeness, stable=True)[:count]
 
 
-def analogy(vectors, a, b, c, exclude: bool = True) -> torch.Tensor:
+def analogy(vectors, a, b, c, exclude: bool = True, arithmetic: bool = True) -> torch.Tensor:
     """Which word is to c as b is to a? The nearest to b - a + c, :eq:`def-analogy`.
 
     Args:
@@ -179,6 +179,7 @@ def analogy(vectors, a, b, c, exclude: bool = True) -> torch.Tensor:
         b: likewise.
         c: likewise.
         exclude: whether a, b and c themselves may not be the answer.
+        arithmetic: without it, the nearest to c alone: what striking the words finds by itself.
 
     Returns:
         The answers, integers, shape (Q,).
@@ -190,7 +191,8 @@ def analogy(vectors, a, b, c, exclude: bool = True) -> torch.Tensor:
     for name, words in (("a", a), ("b", b), ("c", c)):
         doors.shape(name, words, (len(a),))
     unit = _unit(vectors)
-    closeness = similarity(unit, unit[b] - unit[a] + unit[c])
+    query = unit[b] - unit[a] + unit[c] if arithmetic else unit[c]
+    closeness = similarity(unit, query)
     if exclude:
         closeness.scatter_(1, torch.stack([a, b, c], dim=1), -math.inf)
     return closeness.argmax(dim=1)

@@ -172,7 +172,7 @@ def nearest(vectors, word: int, count: int = 5) -> np.ndarray:
     return np.argsort(-closeness, kind="stable")[:count]
 
 
-def analogy(vectors, a, b, c, exclude: bool = True) -> np.ndarray:
+def analogy(vectors, a, b, c, exclude: bool = True, arithmetic: bool = True) -> np.ndarray:
     """Which word is to c as b is to a? The nearest to b - a + c, :eq:`def-analogy`.
 
     Args:
@@ -181,6 +181,7 @@ def analogy(vectors, a, b, c, exclude: bool = True) -> np.ndarray:
         b: likewise.
         c: likewise.
         exclude: whether a, b and c themselves may not be the answer.
+        arithmetic: without it, the nearest to c alone: what striking the words finds by itself.
 
     Returns:
         The answers, integers, shape (Q,).
@@ -192,7 +193,8 @@ def analogy(vectors, a, b, c, exclude: bool = True) -> np.ndarray:
     for name, words in (("a", a), ("b", b), ("c", c)):
         doors.shape(name, words, (len(a),))
     unit = _unit(vectors)
-    closeness = similarity(unit, unit[b] - unit[a] + unit[c])
+    query = unit[b] - unit[a] + unit[c] if arithmetic else unit[c]
+    closeness = similarity(unit, query)
     if exclude:
         closeness[np.arange(len(a))[:, None], np.stack([a, b, c], axis=1)] = -np.inf
     return closeness.argmax(axis=1)
