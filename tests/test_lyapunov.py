@@ -51,7 +51,6 @@ def test_a_periodic_product_has_the_eigenvalues_of_its_period(period):
     agree(lyapunov.exponents(many, skip=90 * period)[0], oracle, 1e-12)
 
 
-@verifies("eq-lyapunov-qr", oracle="singular values of the product")
 def test_the_exponents_are_those_of_the_singular_values():
     J = np.random.default_rng(0).standard_normal((300, 1, 2, 2))
     total, logs = np.eye(2), np.zeros(2)
@@ -61,21 +60,20 @@ def test_the_exponents_are_those_of_the_singular_values():
         total, logs[0] = total / size, logs[0] + np.log(size)
         logs[1] += np.log(abs(np.linalg.det(factor)))
     oracle = np.array([logs[0], logs[1] - logs[0]]) / 300
-    agree(lyapunov.exponents(J)[0], oracle, 0.02)  # coarse: they agree in the limit only
+    assert abs(lyapunov.exponents(J)[0] - oracle).max() < 0.02  # they agree in the limit only
 
 
 @verifies("eq-lyapunov-triangular", oracle="the diagonals' own means")
 def test_triangular_matrices_have_the_means_of_their_diagonals():
     """Upper triangular, each another one; and diagonal."""
     rng = np.random.default_rng(4)
-    d = np.array([0.3, 1.2, 0.6]) * np.exp(0.2 * rng.standard_normal((2000, 3)))
-    oracle = np.sort(np.log(d[1000:]).mean(axis=0))[::-1]
-    diagonal = d[:, None, :, None] * np.eye(3)
-    agree(lyapunov.exponents(diagonal, skip=1000)[0], oracle, 1e-12)
-    upper = diagonal + np.triu(0.3 * rng.standard_normal((2000, 1, 3, 3)), 1)
-    ours = lyapunov.exponents(upper, skip=1000)[0]
-    agree(ours, oracle, 5e-3)  # coarse: what happens beside the diagonal at both ends is divided by T
-    agree(ours.sum(), oracle.sum(), 1e-12)
+    d = np.array([0.3, 1.2, 0.6]) * np.exp(0.2 * rng.standard_normal((5, 3)))
+    oracle = np.sort(np.log(d).mean(axis=0))[::-1]
+    diagonal = d[:, :, None] * np.eye(3)
+    upper = diagonal + np.triu(0.3 * rng.standard_normal((5, 3, 3)), 1)
+    for period in (diagonal, upper):
+        ours = lyapunov.exponents(np.tile(period, (100, 1, 1))[:, None], skip=300)[0]
+        agree(ours, oracle, 1e-12)
 
 
 @pytest.mark.parametrize("H", [1, 2, 5])
@@ -87,16 +85,23 @@ def test_the_sum_is_the_mean_logarithm_of_the_determinants_for_every_T(H):
         agree(lyapunov.exponents(J).sum(axis=1), oracle, 1e-12)
 
 
-@verifies("eq-lyapunov-gaussian", oracle="torch's digamma function")
+def mean_log_chi(k):
+    """E log of the length of a Gaussian vector in k dimensions, by quadrature over u = log of its square."""
+    u = np.linspace(-90.0, 8.0, 20001)
+    log_density = 0.5 * k * u - 0.5 * np.exp(u)
+    weight = np.exp(log_density - log_density.max())
+    return float((0.5 * u * weight).sum() / weight.sum())
+
+
+@verifies("eq-lyapunov-gaussian", oracle="quadrature of the mean logarithm of a chi distribution")
 def test_gaussian_matrices_have_newmans_spectrum():
     H, T, g = 4, 4000, 0.9
-    J = g / np.sqrt(H) * np.random.default_rng(1).standard_normal((T, 8, H, H))
     half = (H - torch.arange(H, dtype=torch.float64)) / 2
-    oracle = np.log(g) + 0.5 * (np.log(2 / H) + torch.digamma(half).numpy())
-    ours = lyapunov.exponents(J)
-    agree(ours.mean(axis=0), oracle, 0.01)  # coarse: 32000 draws
-    deviation = ours.std(axis=0).max() / np.sqrt(8)
-    assert abs(ours.mean(axis=0) - oracle).max() < 4 * deviation
+    newman = np.log(g) + 0.5 * (np.log(2 / H) + torch.digamma(half).numpy())
+    agree(newman, np.array([np.log(g / np.sqrt(H)) + mean_log_chi(H - i) for i in range(H)]), 1e-10)
+    J = g / np.sqrt(H) * np.random.default_rng(1).standard_normal((T, 8, H, H))
+    ours = lyapunov.exponents(J)  # a sample: as near as its own spread says
+    assert abs(ours.mean(axis=0) - newman).max() < 4 * ours.std(axis=0).max() / np.sqrt(8) < 0.03
 
 
 def test_an_orthogonal_network_without_activation_has_exponents_zero():
