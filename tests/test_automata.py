@@ -128,6 +128,7 @@ def test_no_symbols(symbols, message):
 
 
 SNIPPETS = [
+    'n = """a""\\"""b"""\n',  # a backslash after two marks inside a long string
     "x = 'a # no comment'  # a comment with 'marks' \"in it\n",
     's = "it\'s"\n',
     "e = ''\nf = ''  # empty\ng = '' 'b'\n",
@@ -161,6 +162,10 @@ def test_the_reader_agrees_with_the_tokenizer_on_the_standard_library(module):
 def test_what_the_reader_says_by_hand():
     text = "a='b'#c\n"
     assert automata.run(code.reader(), code.kinds(text))[1].tolist() == [0, 0, 2, 2, 2, 1, 1, 0]
+
+
+def test_a_mark_at_the_end_of_a_line_opens_nothing_beyond_it():
+    assert automata.run(code.reader(), code.kinds("'\nc"))[1].tolist() == [2, 0, 0]
 
 
 def test_a_short_string_ends_with_its_line():
