@@ -199,6 +199,7 @@ def test_float32_stays_float32(kind, reduction):
         ("bernoulli", {"outputs": np.full((5, 3, 4), np.nan)}, "outputs: 60 of 60 entries are NaN or infinite"),
         ("bernoulli", {"targets": np.zeros((5, 3))}, r"targets: expected shape \(5, 3, 4\), got \(5, 3\)"),
         ("bernoulli", {"targets": np.full((5, 3, 4), 2)}, r"targets: expected 0, 1 or a chance between, got 2.0..2.0"),
+        ("bernoulli", {"targets": np.full((5, 3, 4), -0.5)}, "targets: expected 0, 1 or a chance between, got -0.5"),
         ("bernoulli", {"targets": np.full((5, 3, 4), np.nan)}, "targets: expected 0, 1 or a chance between"),
         ("bernoulli", {"reduction": "none"}, "reduction: expected one of 'sum', 'mean', got 'none'"),
         ("cross_entropy", {"reduction": None}, "reduction: expected one of 'sum', 'mean', got None"),

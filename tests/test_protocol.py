@@ -212,6 +212,25 @@ def test_what_needs_a_vanilla_cell_says_so(gradient):
         gradient(Cell("leaky", 1, 1, step, pull), model, np.ones((T, B, D)), np.ones((T, B, 2)))
 
 
+def test_precision_is_that_of_what_was_given():
+    """Single precision stays single, the cell's own gradients too; nothing complex is cut to its real part."""
+    rng = np.random.default_rng(0)
+    params = GRUParams(
+        rng.standard_normal((3 * H, D)), rng.standard_normal((3 * H, H)), np.zeros(3 * H), rng.standard_normal(H)
+    )
+    single = GRUParams(*(part.astype(np.float32) for part in params))
+    _, _, tape = unroll.forward(GRU, single, rng.standard_normal((T, B, D)).astype(np.float32))
+    back = unroll.backward(tape, np.ones((T, B, H), np.float32))
+    assert {part.dtype for part in (*back.params, back.inputs)} == {np.dtype(np.float32)}
+    x, start = rng.standard_normal((T, B, D)), np.zeros((B, H)) + 1e-30j
+    outputs, _, _ = unroll.forward(GRU, params, x, start)
+    assert outputs.dtype == complex and np.abs(outputs.imag).max() > 0
+    _, _, tape = unroll.forward(GRU, params, x)
+    assert np.array_equal(
+        unroll.backward(tape, 1j * np.ones((T, B, H))).inputs.imag, unroll.backward(tape, np.ones((T, B, H))).inputs
+    )
+
+
 def test_reversed_inputs_and_unsigned_lengths():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((T, B, D))[::-1]

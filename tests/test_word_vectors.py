@@ -231,13 +231,14 @@ def test_an_analogy_with_and_without_exclusion(floor):
     assert floor.word_vectors.analogy(near, a, b, c).tolist() == [3]
 
 
+@FLOORS
 def test_without_arithmetic_the_nearest_to_c_is_left(floor):
     vectors = on(floor, np.array([[1.0, 0.0, 0.0], [0.9, 0.1, 1.0], [0.0, 1.0, 0.1], [0.0, 1.0, 0.9], [0.2, 1.0, 0.0]]))
-    a, b, c = [0], [1], [2]
+    a, b, c, d = (on(floor, np.array([word])) for word in (0, 1, 2, 4))
     assert floor.word_vectors.analogy(vectors, a, b, c).tolist() == [3]
     assert floor.word_vectors.analogy(vectors, a, b, c, arithmetic=False).tolist() == [4]
     assert floor.word_vectors.analogy(vectors, a, b, c, exclude=False, arithmetic=False).tolist() == [2]
-    assert floor.word_vectors.analogy(vectors, [0], [4], c, arithmetic=False).tolist() == [3], "b is struck too"
+    assert floor.word_vectors.analogy(vectors, a, d, c, arithmetic=False).tolist() == [3], "b is struck too"
 
 
 def test_several_analogies_at_once_are_several_analogies():
