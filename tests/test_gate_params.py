@@ -12,7 +12,7 @@ INIT = {
     "peephole": (gate_params.init_peephole_lstm, 4, reference.lstm.peephole()),
     "normed": (gate_params.init_layer_norm_lstm, 4, reference.lstm.normed()),
     "gru": (gate_params.init_gru, 3, None),
-    "reset after": (gate_params.init_reset_after_gru, 3, None),
+    "reset after": (gate_params.init_reset_after_gru, 3, reference.gru.reset_after()),
 }
 
 
