@@ -105,8 +105,11 @@ def test_what_remembers():
 
     assert share("recall", "chrono", [20, 50]) == share("recall", "orthogonal tanh", [20, 50]) == 1
     assert share("recall", "forget bias 0", [50, 100, 200]) == share("recall", "forget bias 1", [50, 100, 200]) == 0
-    assert share("recall", "forget bias 3", [50]) > 0.5 > share("recall", "forget bias 3", [100, 200])
-    assert share("adding", "chrono", [20, 50, 100]) > 0.6
+    assert share("recall", "forget bias 3", [50]) == 1 > share("recall", "forget bias 3", [100])
+    assert share("recall", "chrono", [200]) > 0.5 > share("recall", "forget bias 3", [200])
+    assert share("recall", "orthogonal tanh", [50, 100]) > 0.8 and not share("recall", "orthogonal tanh", [200])
+    assert share("adding", "chrono", [20, 50, 100]) > 0.9
+    assert share("adding", "forget bias 1", [50]) > share("adding", "forget bias 3", [50])
     assert share("adding", "tanh", [50, 100]) == share("adding", "orthogonal tanh", [50, 100]) == 0
     assert share("copy", "orthogonal tanh", [20]) > 0.5
     assert not any(share("copy", f"forget bias {b}", [20, 50, 100]) for b in (0, 1, 3))
