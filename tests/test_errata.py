@@ -7,12 +7,15 @@ problem of chapter 03 is fixed: one sequence of six steps, three units, a tanh c
 
 import itertools
 
+import cell_oracles
 import numpy as np
 import pytest
 import torch
+from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, rewrites, trees
+from rnncourse import bridge, bridge_gates, rewrites, trees
+from rnncourse.gate_params import LSTMParams
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
     activations,
@@ -21,11 +24,13 @@ from rnncourse.reference import (
     cells,
     embedding,
     jacobians,
+    lstm,
     lyapunov,
     optim,
     rtrl,
     softmax_tree,
     spectra,
+    state_jacobians,
     unroll,
     windows,
     word_vectors,
@@ -594,3 +599,181 @@ def test_T12_the_smallest_gradients_are_not_zero():
     found = tiny(0.1, 10, torch.float32)
     assert [f"{d:6.6f}" for d in found] == ["0.000000"] * 3
     assert off(found, [2e-10, 2e-8, 2e-10]) < 1e-5 and min(found) > np.finfo(np.float32).tiny
+
+
+# Chapter 07: the LSTM
+
+
+def lstm_problem(T=5):
+    """One sequence through a random LSTM: parameters, inputs, the tape, and what a step saved, in words."""
+    p = draw_problem(LSTMParams, gates=4, states=2, seed=4, T=T, B=1, D=2, H=3, scale=0.9)
+    p.start = (np.zeros(3), np.zeros(3))
+    p.tape = unroll.forward(lstm.plain(), p.params, p.x, p.start)[2]
+    gates, p.before, p.seen = (np.array(arrays)[:, 0] for arrays in zip(*p.tape.saved, strict=True))
+    p.i, p.f, p.new, p.o = np.split(gates, 4, axis=1)
+    p.J = dense_jacobians(p, cell_oracles.lstm)
+    return p
+
+
+def bracket(p, t, rows=False):
+    """dc_t/dc_{t-1} of one step, o_{t-1} held fixed; t counts from 0. As printed, it scales the rows."""
+    shown, C = p.o[t - 1] * (1 - p.seen[t - 1] ** 2), p.J[t][3:, :3]
+    return np.diag(p.f[t]) + (shown[:, None] * C if rows else C * shown)
+
+
+def memory_from(p, tau, t):
+    """dc_t/dc_tau by autograd, h_tau = o_tau tanh(c_tau) following along; steps from 0."""
+    params = [torch.tensor(array) for array in p.params]
+
+    def run(c):
+        state = torch.tensor(p.o[tau]) * c.tanh(), c
+        for x in torch.tensor(p.x[tau + 1 : t + 1, 0]):
+            state = cell_oracles.lstm(params, x, state)
+        return state[1]
+
+    return torch.autograd.functional.jacobian(run, torch.tensor(np.arctanh(p.seen[tau]))).numpy()
+
+
+def test_E07_the_diagonal_scales_columns():
+    p = lstm_problem()
+    for t in range(1, 5):
+        oracle = memory_from(p, t - 1, t)
+        assert off(bracket(p, t), oracle) < 1e-11
+        assert off(bracket(p, t, rows=True), oracle) > 0.01
+    # and as a whole: dc_T/dW_c forwards, equations (20) and (21)
+    W_h, size = p.params.recurrent_weights, 3 * 3
+    found = {}
+    for rows in (False, True):
+        d_c, d_o = np.zeros((3, size)), np.zeros((3, size))
+        for t in range(5):
+            to_o = (p.o[t] * (1 - p.o[t]))[:, None] * W_h[9:]
+            C, squashed = p.J[t][3:, :3], np.tanh(p.before[t])
+            old = p.o[t - 1] if t else np.zeros(3)
+            S, shown = np.diag(old * (1 - squashed**2)), np.diag(squashed)
+            here = np.zeros((3, 3, 3))
+            here[range(3), range(3)] = p.tape.hidden[t, 0]
+            here = ((p.i[t] * (1 - p.new[t] ** 2))[:, None, None] * here).reshape(3, size)
+            through, beside = (S @ C, shown @ C) if rows else (C @ S, C @ shown)
+            d_c, d_o = (np.diag(p.f[t]) + through) @ d_c + beside @ d_o + here, to_o @ (S @ d_c + shown @ d_o)
+        found[rows] = d_c
+    W_x, W, b = (torch.tensor(array) for array in p.params)
+
+    def last(candidate):
+        state = tuple(map(torch.tensor, p.start))
+        for x in torch.tensor(p.x[:, 0]):
+            state = cell_oracles.lstm((W_x, torch.cat([W[:6], candidate, W[9:]]), b), x, state)
+        return state[1]
+
+    oracle = torch.autograd.functional.jacobian(last, W[6:9]).numpy().reshape(3, size)
+    assert off(found[False], oracle) < RIGHT and off(found[True], oracle) > 0.01
+
+
+def test_E08_no_factor_gives_both_its_gates():
+    tau, t = 1, 4
+    picks = itertools.product(*([("f", l + 1), ("o", l)] for l in range(tau, t)))
+    terms = [frozenset(pick) for pick in picks]
+    assert len(terms) == 8 and frozenset({("f", 2), ("f", 3), ("f", 4)}) in terms  # the one not mentioned
+
+    def occurs(*gates):
+        return any(set(gates) <= term for term in terms)
+
+    for i in range(tau + 1, t):
+        below, kept = [("o", l) for l in range(tau, i + 1)], [("f", l) for l in range(tau + 1, i + 1)]
+        assert not occurs(("f", i + 1), *below) and occurs(("f", i + 1), *below[:-1])
+        assert not occurs(("o", tau), *kept) and occurs(("o", tau), *kept[1:])
+
+
+def test_E09_the_memory_is_not_bounded_by_one():
+    wide = LSTMParams(np.zeros((4, 1)), np.zeros((4, 1)), np.full(4, 20.0))
+    _, (h, c), _ = unroll.forward(lstm.plain(), wide, np.zeros((50, 1, 1)))
+    assert 49.99 < c.item() < 50 and h.item() <= 1
+    torch.manual_seed(3)
+    layer, x = torch.nn.LSTM(4, 8, dtype=torch.float64), 3 * torch.randn(2000, 1, 4, dtype=torch.float64)
+    _, _, tape = unroll.forward(lstm.plain(), bridge_gates.lstm_from_torch(layer), x.numpy())
+    largest = max(np.abs(before).max() for _, before, _ in tape.saved)
+    assert largest > 2 and np.abs(tape.hidden).max() < 1
+    assert off(tape.hidden[1:], layer(x)[0].detach()) < RIGHT  # it is torch's network
+    assert torch.nn.GRU(4, 8, dtype=torch.float64)(x)[0].abs().max() < 1
+
+
+def test_O01_without_a_forget_bias_gradients_vanish():
+    def left(kind, bias=None, T=100):
+        torch.manual_seed(0)
+        layer, x = kind(8, 64, dtype=torch.float64), torch.randn(T, 1, 8, dtype=torch.float64, requires_grad=True)
+        if bias is not None:
+            with torch.no_grad():
+                layer.bias_ih_l0[64:128], layer.bias_hh_l0[64:128] = bias, 0
+        lengths = torch.autograd.grad(layer(x)[0][-1].square().sum(), x)[0][:, 0].norm(dim=1)
+        return (lengths[0] / lengths[-1]).item()
+
+    assert left(torch.nn.RNN) < 1e-20 and left(torch.nn.LSTM) < 1e-18
+    assert 1e-12 < left(torch.nn.LSTM, 1.0) < 1e-6 and left(torch.nn.LSTM, 5.0) > 0.1
+
+
+def test_O02_shut_forget_gates_do_not_stop_an_explosion():
+    W = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
+
+    def size(f, o, steps):
+        params = LSTMParams(np.zeros((32, 1)), np.zeros((32, 8)), np.repeat([30.0, f, 0.0, o], 8))
+        params.recurrent_weights[16:24] = 2 * W
+        start = (np.full(8, 1e-5) if o > 0 else np.zeros(8)), np.full(8, 1e-5)
+        tape = unroll.forward(lstm.plain(), params, np.zeros((steps, 1, 1)), start)[2]
+        J = np.linalg.multi_dot(state_jacobians.steps(tape)[::-1, 0])
+        return np.linalg.norm(J[8:] @ np.vstack([np.eye(8) * (o > 0), np.eye(8)]), 2)  # h follows c at the start
+
+    assert 500 < size(-30.0, 30.0, 10) < 1100 and abs(size(30.0, -30.0, 100) - 1) < 1e-6
+
+
+def test_O03_the_product_of_brackets_leaves_out_the_output_gate():
+    p = lstm_problem()
+    product = np.eye(3)
+    errors = []
+    for tau in (3, 2, 1, 0):
+        product = product @ bracket(p, tau + 1)
+        errors.append(off(product, memory_from(p, tau, 4)))
+    assert errors[0] < 1e-11 and min(errors[1:]) > 0.01
+
+
+def test_O04_forget_gates_up_to_one_bound_nothing():
+    almost = np.log(0.999 / 0.001)
+    params = LSTMParams(np.zeros((4, 1)), np.zeros((4, 1)), np.array([almost, 40.0, np.arctanh(0.999), 0.0]))
+    c = unroll.forward(lstm.plain(), params, np.zeros((1000, 1, 1)))[1][1].item()
+    assert abs(c - 998.001) < 1e-6
+    params.bias[1] = np.log(0.9 / 0.1)
+    assert unroll.forward(lstm.plain(), params, np.zeros((1000, 1, 1)))[1][1].item() < 10
+
+
+def test_C04_blocks_in_another_order_are_another_network():
+    torch.manual_seed(0)
+    layer, x = torch.nn.LSTM(2, 3, dtype=torch.float64), torch.randn(6, 1, 2, dtype=torch.float64)
+    oracle = layer(x)[0].detach()
+    params = bridge_gates.lstm_from_torch(layer)
+    assert off(unroll.forward(lstm.plain(), params, x.numpy())[0], oracle) < RIGHT
+    swapped = LSTMParams(*(array.reshape(4, 3, -1)[[1, 0, 2, 3]].reshape(array.shape) for array in params))
+    assert off(unroll.forward(lstm.plain(), swapped, x.numpy())[0], oracle) > 0.01
+
+
+def sigmoid_candidate(steps=2000, size=6):
+    """Linderman's equations, no biases, from zero: the memories and the outputs."""
+    rng = np.random.default_rng(0)
+    W, B, x = rng.standard_normal((4, size, size)), rng.standard_normal((4, size, 3)), rng.standard_normal((steps, 3))
+    h, c, memories, outputs = np.zeros(size), np.zeros(size), [], []
+    for x_t in x:
+        f, g, i, o = activations.sigmoid(W @ h + B @ x_t)
+        c = f * c + g * i
+        h = o * np.tanh(c)
+        memories.append(c)
+        outputs.append(h)
+    return np.array(memories), np.array(outputs)
+
+
+def test_C05_with_a_sigmoid_candidate_nothing_is_subtracted():
+    memories, _ = sigmoid_candidate()
+    assert memories.min() > 0 and memories.max() > 1
+    p = lstm_problem(T=50)
+    assert p.before.min() < -0.1  # the cell with tanh goes below zero
+
+
+def test_T08_with_a_sigmoid_candidate_outputs_are_not_negative():
+    _, outputs = sigmoid_candidate()
+    assert outputs.min() >= 0 and outputs.max() < 1

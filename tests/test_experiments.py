@@ -93,6 +93,29 @@ def test_language_models_beside_counting():
     assert max(mixed["lstm"]) < min(mixed["rnn"]) and max(mixed["rnn"]) < min(tests["words", "lstm"])
 
 
+def test_what_remembers():
+    """What chapter 07 tells its readers: no network is best at all three tasks."""
+    record = records.load("memory")
+    seeds = record["settings"]["seeds"]
+
+    def share(task, network, lags):
+        runs = [r for r in record["runs"] if (r["task"], r["network"]) == (task, network) and r["lag"] in lags]
+        assert len(runs) == len(lags) * len(seeds)
+        return np.mean([run["solved"] is not None for run in runs])
+
+    assert share("recall", "chrono", [20, 50]) == share("recall", "orthogonal tanh", [20, 50]) == 1
+    assert share("recall", "forget bias 0", [50, 100, 200]) == share("recall", "forget bias 1", [50, 100, 200]) == 0
+    assert share("recall", "forget bias 3", [50]) == 1 > share("recall", "forget bias 3", [100])
+    assert share("recall", "chrono", [200]) > 0.5 > share("recall", "forget bias 3", [200])
+    assert share("recall", "orthogonal tanh", [50, 100]) > 0.8 and not share("recall", "orthogonal tanh", [200])
+    assert share("adding", "chrono", [20, 50, 100]) > 0.9
+    assert share("adding", "forget bias 1", [50]) > share("adding", "forget bias 3", [50])
+    assert share("adding", "tanh", [50, 100]) == share("adding", "orthogonal tanh", [50, 100]) == 0
+    assert share("copy", "orthogonal tanh", [20]) > 0.5
+    assert not any(share("copy", f"forget bias {b}", [20, 50, 100]) for b in (0, 1, 3))
+    assert not share("copy", "chrono", [20, 50, 100])
+
+
 def test_a_mixture_is_chosen_on_the_validation_text():
     sys.path.insert(0, str(tool.ROOT / "experiments"))
     import language_models

@@ -30,6 +30,8 @@ DRAWN = {  # every diagram, in every variant
     "window and state": figures.window_and_state,
     "just outside": lambda: figures.window_and_state(4, 2, 2),
     "course": lambda: figures.course_map(written=[3]),
+    "lstm": figures.lstm_cell,
+    "lstm, back": lambda: figures.lstm_cell(backward=True),
 }
 
 
