@@ -33,7 +33,7 @@ from tools.records import circumstances, write  # noqa: E402
 RUNS = [
     ("characters", "rnn", 3, {"kind": "rnn"}, (32, 64), {"steps": 1500}),
     ("characters", "lstm", 3, {"kind": "lstm"}, (32, 64), {"steps": 1000, "rate": 8e-3}),
-    ("characters", "lstm, longer", 2, {"kind": "lstm", "dropout": 0.2}, (32, 64), {"steps": 2400, "rate": 8e-3}),
+    ("characters", "lstm, longer", 3, {"kind": "lstm", "dropout": 0.2}, (32, 64), {"steps": 2400, "rate": 8e-3}),
     ("words", "rnn", 3, {"kind": "rnn", "features": 128, "hidden": 128, "dropout": 0.5}, (16, 32), {"steps": 1500}),
     (
         *("words", "lstm", 3, {"kind": "lstm", "features": 128, "hidden": 128, "dropout": 0.5}, (16, 32)),
@@ -151,9 +151,11 @@ def main() -> None:
                     mixed.append({"name": name, "seed": seed} | mix)
     corpus = {
         unit: {"tokens": {part: len(getattr(one, part)) for part in ("train", "valid", "test")}}
-        | {"classes": len(one.alphabet), "source": one.source, "unknown": float(np.mean(one.test == 0))}
+        | {"classes": len(one.alphabet), "source": one.source}
         for unit, one in corpora.items()
     }
+    unknown = corpora["words"].alphabet.index(words.UNKNOWN)
+    corpus["words"]["unknown"] = float(np.mean(corpora["words"].test == unknown))  # share of the test text
     record |= {"settings": [run[:2] + run[3:] for run in runs], "corpus": corpus, "runs": results, "together": mixed}
     record |= {"kneser_ney": {unit: counting(one, ORDERS[unit]) for unit, one in corpora.items()}}
     record |= {"leak": [leak(draw) for draw in range(1 if given.toy else LEAK["draws"])]}

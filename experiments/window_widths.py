@@ -73,7 +73,8 @@ def runs(corpus: text.Corpus, tokens, widths, hidden: int, steps: int, seeds) ->
             cell = windows.cell() if width else cells.rnn()
             model = train(cell, width or 1, tokens, len(corpus.alphabet), hidden, steps, seed)
             pieces = {"train": tokens, "valid": corpus.valid, "test": corpus.test}
-            result = {"width": width, "seed": seed, "weights": count(model) - (hidden**2 if width else 0)}
+            unread = hidden**2 + hidden if width else 0  # W_h and h_0, which no window model reads
+            result = {"width": width, "seed": seed, "weights": count(model) - unread}
             result |= {name: bits(cell, model, width or 1, piece) for name, piece in pieces.items()}
             found.append(result)
             print(f"{len(tokens)} characters, width {width}, seed {seed}: {result['valid']:.3f} valid", flush=True)

@@ -26,6 +26,32 @@ def a_network(V, H=4, seed=0, scale=0.8):
     return map_arrays(lambda w: w + scale * rng.standard_normal(w.shape), init_model(rng, V, H, V))
 
 
+def test_a_draw_beyond_the_rounded_sum_is_the_last_symbol():
+    """Ten times 0.1 is a little less than 1, and a uniform number may fall into the gap."""
+
+    class Edge:
+        def random(self, size):
+            return np.full(size, np.nextafter(1, 0))
+
+    def following(prefix):
+        return np.full((prefix.shape[1], 10), 0.1)
+
+    assert np.cumsum(following(np.zeros((0, 1))), axis=1)[0, -1] <= np.nextafter(1, 0)
+    assert autoregression.sample(Edge(), following, 1, 3).tolist() == [[9, 9, 9]]
+
+
+def test_large_outputs_are_still_a_distribution():
+    network = a_network(3)
+    network = network._replace(readout=map_arrays(lambda w: 1e4 * w, network.readout))
+    p = autoregression.next_in_rnn(cells.rnn(), network)(np.array([[0, 1, 2]]))
+    assert np.isfinite(p).all() and np.allclose(p.sum(axis=1), 1)
+
+
+def test_what_sums_to_nearly_one_is_no_distribution():
+    with pytest.raises(ValueError, match="sum to 1"):
+        autoregression.as_distribution("table", [0.5, 0.5 + 1e-6], axis=None)
+
+
 # The chain rule
 
 

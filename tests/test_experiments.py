@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,35 @@ def test_the_network_read_better_than_the_trigram():
     assert len({run["seed"] for run in by_hand}) >= 3 and twins
     assert all(run["test"] < 2.05 < bar[3] - 0.5 for run in by_hand + twins)
     assert abs(twins[0]["test"] - by_hand[0]["test"]) < 0.05
+
+
+def test_language_models_beside_counting():
+    """What chapter 04 tells its readers, good and bad."""
+    record = records.load("language_models")
+    tests = {}
+    for run in record["runs"]:
+        tests.setdefault((run["unit"], run["name"]), []).append(run["test"])
+    assert all(len(found) >= 3 for found in tests.values())
+    counts = {unit: {m["order"]: m["test"] for m in models} for unit, models in record["kneser_ney"].items()}
+    assert min(tests["characters", "rnn"]) > counts["characters"][5] > counts["characters"][8]
+    assert max(tests["characters", "lstm, longer"]) < min(tests["characters", "lstm"])
+    assert max(tests["characters", "lstm"]) < counts["characters"][8]
+    assert max(tests["words", "lstm"]) < counts["words"][4] < min(tests["words", "rnn"])
+    mixed = {name: [m["test"] for m in record["together"] if m["name"] == name] for name in ("rnn", "lstm")}
+    assert max(mixed["lstm"]) < min(mixed["rnn"]) and max(mixed["rnn"]) < min(tests["words", "lstm"])
+
+
+def test_a_mixture_is_chosen_on_the_validation_text():
+    sys.path.insert(0, str(tool.ROOT / "experiments"))
+    import language_models
+
+    text = np.random.default_rng(0).integers(0, 4, 500)
+    corpus = SimpleNamespace(train=np.array([0, 1] * 100), valid=text[:300], test=text[300:], alphabet=range(4))
+    model = language_models.language.LanguageModel(4, features=2, hidden=3)
+    for part in model.parameters():
+        part.data.zero_()  # an even guess, which is right about this text and the counts are not
+    mix = language_models.together(model, corpus, order=2)
+    assert mix["weight"] >= 0.9 and mix["test"] == pytest.approx(2, abs=0.05)
 
 
 def test_a_missing_record_is_explained():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rnncourse import bridge
 from rnncourse.gpu import language
@@ -92,3 +93,16 @@ def test_bad_models(arguments, message):
 def test_a_text_that_is_too_short():
     with pytest.raises(ValueError, match="tokens"):
         language.stretches(TEXT[:5], streams=4, length=9)
+
+
+def test_dropout_hides_embeddings_and_states():
+    model = language.LanguageModel(7, features=3, hidden=4, dropout=1.0)
+    for part in model.parameters():
+        nn.init.normal_(part)
+    one, other = torch.randint(7, (2, 5, 2), generator=torch.Generator().manual_seed(0))
+    model.train()
+    (logits, h), (_, same) = model(one), model(other)
+    assert torch.equal(h, same), "an embedding got through"
+    assert torch.equal(logits, model.readout.bias.expand_as(logits)), "a state got through"
+    model.eval()
+    assert not torch.equal(model(one)[1], model(other)[1])

@@ -103,6 +103,22 @@ def test_the_noise_of_a_network_has_the_size_asked_for():
     assert np.allclose(moved.std(axis=0), 0.5, rtol=0.02)  # the noise stays in the state and is carried on
 
 
+def test_noise_is_drawn_afresh_at_every_step():
+    """Its size at each step could be right, and the noise still one draw for all."""
+    system = processes.lds(rng(), MEAN, COVARIANCE, A, C, Q, R, 3, MANY)
+    model = init_model(rng(), 2, 4, 3)
+    network = processes.noisy_rnn(rng(), model, np.zeros((3, MANY, 2)), state_noise=0.5, output_noise=0.25)
+    noises = {
+        "lds state": system.states[1:] - system.states[:-1] @ A.T,
+        "lds output": (system.observations - system.states @ C.T)[1:],
+        "rnn state": network.states[1:] - np.tanh(network.states[:-1] @ model.cell.recurrent_weights.T),
+        "rnn output": (network.observations - readout.forward(model.readout, network.states)[0])[1:],
+    }
+    for name, noise in noises.items():
+        for one, next_one in ((noise[0, :, 0], noise[1, :, 0]), (noise[0, :, 0], np.roll(noise[0, :, 0], 1))):
+            assert abs(np.corrcoef(one, next_one)[0, 1]) < 0.03, name
+
+
 HMM = [START, MOVE, SHOW]
 LDS = [MEAN, COVARIANCE, A, C, Q, R]
 

@@ -37,6 +37,7 @@ def columns(name):
 
 
 def test_product_is_exclusive_or():
+    assert {tuple(pair) for (pair,), *_ in columns("product")} == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
     for (pair,), (answer,), (counts,), _ in columns("product"):
         assert counts and answer == (1 if pair[0] == pair[1] else -1)
 
@@ -86,6 +87,20 @@ def test_echo(lag):
 def test_coins_are_fair():
     x = tasks.coins(np.random.default_rng(0), 100, 100)
     assert set(np.unique(x)) == {-1.0, 1.0} and abs(x.mean()) < 0.04
+
+
+def test_coins_know_nothing_of_one_another():
+    x = tasks.coins(np.random.default_rng(0), 100, 100, 2)
+    for k in range(1, 7):
+        assert abs((x[k:] * x[:-k]).mean()) < 0.04, f"{k} steps apart"
+        assert abs((x[:, k:] * x[:, :-k]).mean()) < 0.04, f"{k} sequences apart"
+    assert abs((x[:, :, 0] * x[:, :, 1]).mean()) < 0.04
+
+
+def test_lengths_of_majority_are_all_alike_likely():
+    lengths = tasks.majority(np.random.default_rng(0), 5000).lengths
+    counts = np.bincount(lengths, minlength=10)[1::2]
+    assert (np.abs(counts - 1000) < 4 * np.sqrt(5000 * 0.2 * 0.8)).all()
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def convolved(model, x, W):
 
 def test_the_windows_of_words_and_characters():
     words = windows.split(SENTENCE, 2)
+    assert windows.split(["a", "b"], 2, padding="<start>").tolist() == [["<start>", "a"], ["a", "b"]]
     assert [" ".join(w) for w in words] == ["This is", "is a", "a great", "great movie"]
     letters = list("Hello world!")
     before = windows.split(["#", *letters[:-1]], 3, padding="#")
@@ -201,6 +202,7 @@ def test_votes(floor):
     assert float(floor.vote(make(y), "sum")[0, 0]) == 4
     ragged = np.array([[1.0, 2.0], [3.0, np.nan]])[:, :, None]
     assert floor.vote(make(ragged), lengths=[2, 1]).tolist() == [[2.0], [2.0]]
+    assert np.isnan(np.asarray(floor.vote(make(ragged)))).any(), "a NaN at a real step must stay visible"
     assert floor.vote(make(ragged), "sum", lengths=make([2, 1])).tolist() == [[4.0], [2.0]]
 
 

@@ -90,10 +90,14 @@ def tidy(cell: nbformat.NotebookNode) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pages", nargs="*", help="how their names begin, for example 03; all unless given")
     parser.add_argument("--all", action="store_true", help="execute the current ones too")
     parser.add_argument("--check", action="store_true", help="execute nothing; fail if one is stale")
     options = parser.parse_args()
-    stale = [text for text in texts() if options.all or not is_current(text)]
+    asked = [text for text in texts() if text.name.startswith(tuple(options.pages or [""]))]
+    if not asked:
+        parser.error(f"no page begins with {' or '.join(options.pages)}")
+    stale = [text for text in asked if options.all or not is_current(text)]
     for text in stale:
         if options.check:
             print(f"{text.name}: stale")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ class LanguageModel(nn.Module):
     """Tokens in, logits of the next token out.
 
     The recurrence is torch's own layer, which chapter 02 shows to be ours for the vanilla cell.
-    Recurrent matrices start orthogonal; an LSTM's forget gates start half open (bias 1).
+    Recurrent matrices start orthogonal; an LSTM's forget gates start mostly open (bias 1).
 
     Args:
         vocabulary: V, the number of tokens.
@@ -53,7 +54,7 @@ class LanguageModel(nn.Module):
         if isinstance(self.recurrence, nn.LSTM):
             nn.init.ones_(self.recurrence.bias_ih_l0[hidden : 2 * hidden])  # gates in the order i, f, g, o
 
-    def forward(self, tokens: torch.Tensor, carry=None) -> tuple[torch.Tensor, torch.Tensor | tuple]:
+    def forward(self, tokens: torch.Tensor, carry=None) -> tuple[torch.Tensor, Any]:
         """Read stretches of text.
 
         Args:

@@ -149,8 +149,8 @@ class _Training:
     def update(self, model: nn.Module, batch: Batch, loss: Callable) -> None:
         """One update; ``model`` is the module itself, or what averages its gradients."""
         model.train()
-        seed = np.random.SeedSequence([self.settings.seed, self.step, processes.rank()]).generate_state(1)
-        torch.manual_seed(int(seed[0]))
+        chance = np.random.SeedSequence([self.settings.seed, self.step, processes.rank()])
+        torch.manual_seed(int(chance.generate_state(1)[0]))
         inputs, targets = processes.share((batch.inputs, batch.targets), axis=1)
         carry = None if batch.fresh else self.carry
         value, carry = loss(model, inputs.to(self.device), targets.to(self.device), carry)

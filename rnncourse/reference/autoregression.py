@@ -161,7 +161,7 @@ def masses(following: Callable, alphabet: int, end: int, longest: int) -> tuple[
 
     Returns:
         ``(ended, running)``: the mass of the sequences of length 0..N, shape (N + 1,), and the mass of
-        those that have not ended after N symbols. Together they are 1.
+        those that have passed up all N + 1 chances to end. Together they are 1.
 
     Raises:
         ValueError: if a number is out of range, or what comes next is no distribution.
