@@ -9,6 +9,8 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.bridge import to_numpy
 from rnncourse.gate_params import LSTMParams, ResetAfterGRUParams
+from rnncourse.params import RNNParams
+from rnncourse.stack_params import BothWays
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +28,7 @@ def lstm_from_torch(module: torch.nn.LSTM) -> LSTMParams:
     Raises:
         ValueError: if it is no ``torch.nn.LSTM``, or has two directions, several levels or a projection.
     """
-    W_x, W_h, b_x, b_h = _single(module, "LSTM")
-    return LSTMParams(W_x, W_h, b_x + b_h)
+    return _lstm(*_single(module, "LSTM"))
 
 
 def lstm_to_torch(params: LSTMParams) -> torch.nn.LSTM:
@@ -59,10 +60,7 @@ def gru_from_torch(module: torch.nn.GRU) -> ResetAfterGRUParams:
     Raises:
         ValueError: if it is no ``torch.nn.GRU``, or has two directions or several levels.
     """
-    W_x, W_h, b_x, b_h = _single(module, "GRU")
-    gates = 2 * W_h.shape[1]
-    b_x[:gates] += b_h[:gates]
-    return ResetAfterGRUParams(W_x, W_h, b_x, b_h[gates:])
+    return _gru(*_single(module, "GRU"))
 
 
 def gru_to_torch(params: ResetAfterGRUParams) -> torch.nn.GRU:
@@ -84,6 +82,44 @@ def gru_to_torch(params: ResetAfterGRUParams) -> torch.nn.GRU:
     doors.shape("recurrent_weights", W_h, ("3*H", "H"))
     doors.shape("candidate_bias", b_hn, (W_h.shape[1],))
     return _layer("GRU", 3, W_x, W_h, b, torch.cat([b_hn.new_zeros(2 * len(b_hn)), b_hn]))
+
+
+def stack_from_torch(module: torch.nn.RNNBase) -> tuple:
+    """Read every level and direction of a torch layer.
+
+    Args:
+        module: an RNN, LSTM or GRU of torch, of any depth, one direction or two.
+
+    Returns:
+        What ``stack.forward`` takes: a tuple with one entry for each level, ``BothWays`` if there are two
+        directions.
+
+    Raises:
+        ValueError: if it is none of the three, or projects its state.
+    """
+    import torch
+
+    kinds = {torch.nn.RNN: _rnn, torch.nn.LSTM: _lstm, torch.nn.GRU: _gru}
+    if type(module) not in kinds:
+        raise ValueError(f"module: expected an RNN, LSTM or GRU of torch.nn, got {type(module).__name__}")
+    make = kinds[type(module)]
+    ways = ("", "_reverse") if module.bidirectional else ("",)
+    levels = [[make(*level(module, f"_l{k}{way}")) for way in ways] for k in range(module.num_layers)]
+    return tuple(BothWays(*both) if module.bidirectional else both[0] for both in levels)
+
+
+def _rnn(W_x, W_h, b_x, b_h) -> RNNParams:
+    return RNNParams(W_x, W_h, b_x + b_h)
+
+
+def _lstm(W_x, W_h, b_x, b_h) -> LSTMParams:
+    return LSTMParams(W_x, W_h, b_x + b_h)
+
+
+def _gru(W_x, W_h, b_x, b_h) -> ResetAfterGRUParams:
+    gates = 2 * W_h.shape[1]
+    b = np.concatenate([b_x[:gates] + b_h[:gates], b_x[gates:]])
+    return ResetAfterGRUParams(W_x, W_h, b, b_h[gates:])
 
 
 def _single(module, kind: str) -> tuple:

@@ -2,6 +2,7 @@
 
 from rnncourse.gpu import (
     activations,
+    bidirectional,
     bptt,
     cells,
     checkpoint,
@@ -23,6 +24,7 @@ from rnncourse.gpu import (
     rtrl,
     sampling,
     softmax_tree,
+    stack,
     state_jacobians,
     training,
     unroll,
@@ -32,6 +34,7 @@ from rnncourse.gpu import (
 
 __all__ = [
     "activations",
+    "bidirectional",
     "bptt",
     "cells",
     "checkpoint",
@@ -53,6 +56,7 @@ __all__ = [
     "rtrl",
     "sampling",
     "softmax_tree",
+    "stack",
     "state_jacobians",
     "training",
     "unroll",

@@ -3,6 +3,7 @@
 from rnncourse.reference import (
     activations,
     autoregression,
+    bidirectional,
     bptt,
     cells,
     checkpoint,
@@ -19,6 +20,7 @@ from rnncourse.reference import (
     rtrl,
     sampling,
     softmax_tree,
+    stack,
     state_jacobians,
     unroll,
     windows,
@@ -28,6 +30,7 @@ from rnncourse.reference import (
 __all__ = [
     "activations",
     "autoregression",
+    "bidirectional",
     "bptt",
     "cells",
     "checkpoint",
@@ -44,6 +47,7 @@ __all__ = [
     "rtrl",
     "sampling",
     "softmax_tree",
+    "stack",
     "state_jacobians",
     "unroll",
     "windows",

@@ -9,6 +9,8 @@ The pre-activations lie side by side in torch's order, a = (a_i, a_f, a_g, a_o),
 The state is (h, c).
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from rnncourse.reference import layer_norm
@@ -132,8 +134,12 @@ def squash(a: np.ndarray) -> np.ndarray:
     Returns:
         i, f, g, o side by side, shape (B, 4 H).
     """
-    half = _each(a, 0.5, 0.5, 1, 0.5)
-    return half * np.tanh(half * a) + (1 - half)
+    half, rest = _each(a, 0.5, 0.5, 1, 0.5), _each(a, 0.5, 0.5, 0, 0.5)
+    gates = half * a
+    np.tanh(gates, out=gates)
+    gates *= half
+    gates += rest
+    return gates
 
 
 def slopes(gates: np.ndarray) -> np.ndarray:
@@ -147,7 +153,9 @@ def slopes(gates: np.ndarray) -> np.ndarray:
     Returns:
         Their derivatives by their own pre-activations, shape (B, 4 H).
     """
-    return (gates + _each(gates, 0, 0, 1, 0)) * (1 - gates)
+    up = 1 - gates
+    up *= gates + _each(gates, 0, 0, 1, 0)
+    return up
 
 
 def blocks(rows: np.ndarray) -> tuple:
@@ -165,4 +173,11 @@ def blocks(rows: np.ndarray) -> tuple:
 
 def _each(rows: np.ndarray, *values: float) -> np.ndarray:
     """One value for each gate, as a row in the precision of the others."""
-    return np.repeat(np.array(values, rows.real.dtype), rows.shape[-1] // 4)
+    return _row(values, rows.shape[-1] // 4, rows.real.dtype)
+
+
+@lru_cache
+def _row(values: tuple, repeats: int, dtype: np.dtype) -> np.ndarray:
+    row = np.repeat(np.array(values, dtype), repeats)
+    row.flags.writeable = False  # the same row serves every step
+    return row
