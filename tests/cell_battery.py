@@ -10,10 +10,10 @@ from proof import agree
 from rnncourse import bridge, gpu, gradcheck, reference
 
 
-def run(floor, cell, p, lengths=None, loop="unroll", start="shared"):
+def run(floor, cell, p, lengths=None, loop="unroll", start="shared", device=None):
     """Forward and backward; everything that comes out, as arrays."""
     tree = (p.params, p.x, tuple(p.start), p.g, p.d_final)
-    params, x, first, g, d_final = tree if floor is reference else bridge.to_torch(tree)
+    params, x, first, g, d_final = tree if floor is reference else bridge.to_torch(tree, device)
     loop = getattr(floor, loop)
     outputs, final, tape = loop.forward(cell, params, x, first if start == "shared" else None, lengths)
     back = loop.backward(tape, g, d_final)
@@ -31,6 +31,12 @@ def against_autograd(floor, cell, p, step, lengths=None, tolerance=1e-12, loop="
     if lengths is not None:  # on padding, the library carries on what arrives at the final state
         hidden = np.where(np.arange(len(hidden))[:, None, None] < np.array(lengths)[:, None], hidden, 0)
     agree((*found, hidden), everything(autograd(p, step, lengths)), tolerance)
+
+
+def on_a_device(make, p, loop="unroll"):
+    """The same on a CUDA device as by hand, with ragged lengths."""
+    ours, theirs = (run(floor, make(floor), p, RAGGED, loop, device="cuda") for floor in (reference, gpu))
+    agree(theirs, ours, 1e-12)
 
 
 def ragged(p):
@@ -115,3 +121,16 @@ def compiled(make, p):
 
     traced = torch.compile(outputs, backend="eager", fullgraph=True)
     agree(traced(params, x, start), outputs(params, x, start).numpy(), 1e-14)
+
+
+def pulled(cell, p):
+    """What the pull says at every step of one sequence: gradients of W_x x, of W_h h, and of each state."""
+    tape = reference.unroll.forward(cell, p.params, p.x, tuple(p.start))[2]
+    own, W_h, state = p.params[3:], p.params.recurrent_weights, tuple(p.d_final)
+    found = []
+    for t in reversed(range(len(p.x))):
+        state = (state[0] + p.g[t], *state[1:])
+        to_x, to_h, direct, _ = cell.pull(own, tape.saved[t], state)
+        found.append((to_x[0], to_h[0], *(part[0] for part in state)))
+        state = (direct[0] + to_h @ W_h, *direct[1:])
+    return [np.array(column) for column in zip(*reversed(found), strict=True)]

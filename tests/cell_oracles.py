@@ -132,3 +132,25 @@ def gru(update, reset):
         return ((z * h + (1 - z) * n) if update == "keep" else ((1 - z) * h + z * n),)
 
     return step
+
+
+def watched(p, step, pre_activations):
+    """One sequence whose every pre-activation and state keeps its gradient: lists over time, from autograd.
+
+    ``pre_activations`` makes what the step adds up from (params, x, state): tensors that are differentiated by.
+    """
+    params, start = leaves(p.params), tuple(map(leaves, p.start))
+    state, seen, states, loss = start, [], [], 0.0
+    for t in range(len(p.x)):
+        sums = pre_activations(params, torch.tensor(p.x[t, 0]), state)
+        state = step(params, sums, state)
+        for tensor in (*sums, *state):
+            tensor.retain_grad()
+        seen.append(sums)
+        states.append(state)
+        loss = loss + (torch.tensor(p.g[t, 0]) * state[0]).sum()
+    loss = loss + sum((torch.tensor(d[0]) * part).sum() for d, part in zip(p.d_final, state, strict=True))
+    loss.backward()
+    return tuple(
+        [np.array([step[k].grad.numpy() for step in table]) for k in range(len(table[0]))] for table in (seen, states)
+    )

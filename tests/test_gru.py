@@ -50,10 +50,16 @@ def test_ragged_with_nan_in_the_padding(floor, update, reset):
 
 @UPDATE
 @RESET
-@pytest.mark.parametrize(("method", "tolerance"), [("complex_step", 1e-12), ("central_difference", 1e-7)])
-def test_against_a_gradient_without_calculus(update, reset, method, tolerance):
-    p = problem(reset, T=4, B=2, H=4)
-    battery.without_calculus(cell(reference, update, reset), p, method, tolerance, getattr(reference, loop(reset)))
+def test_against_the_complex_step(update, reset):
+    p, module = problem(reset, T=4, B=2, H=4), getattr(reference, loop(reset))
+    battery.without_calculus(cell(reference, update, reset), p, "complex_step", 1e-12, module)
+
+
+@UPDATE
+@RESET
+def test_against_central_differences(update, reset):
+    p, module = problem(reset, T=4, B=2, H=4), getattr(reference, loop(reset))
+    battery.without_calculus(cell(reference, update, reset), p, "central_difference", 1e-7, module)
 
 
 @UPDATE
@@ -276,3 +282,39 @@ def test_the_wrong_loop_says_so(floor):
     for make in (floor.gru.reset_after, floor.gru_before.reset_before):
         with pytest.raises(ValueError, match="update: expected one of 'keep', 'write', got 'forget'"):
             make("forget")
+
+
+@pytest.mark.cuda
+@UPDATE
+@RESET
+def test_on_a_device(update, reset):
+    battery.on_a_device(lambda floor: cell(floor, update, reset), battery.ragged(problem(reset)), loop(reset))
+
+
+# What the pull says at every step
+
+
+def sums(params, x, state):
+    W_x, W_h, b, _ = params
+    return W_x @ x + b, W_h @ state[0]
+
+
+def from_sums(update):
+    """The equations of one step from its two products on."""
+
+    def step(params, given, state):
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = (rows.reshape(3, -1) for rows in given)
+        r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+        n = torch.tanh(x_n + r * (h_n + params.candidate_bias))
+        return ((z * state[0] + (1 - z) * n) if update == "keep" else ((1 - z) * state[0] + z * n),)
+
+    return step
+
+
+@UPDATE
+def test_the_gradient_of_every_gate_at_every_step(update):
+    p = problem("after", T=9, B=1)
+    (by_x, by_h), (d_h,) = oracles.watched(p, from_sums(update), sums)
+    to_x, to_h, s = battery.pulled(cell(reference, update, "after"), p)
+    agree((to_x, to_h, s), (by_x, by_h, d_h), 1e-13)
+    assert np.array_equal(to_x[:, :10], to_h[:, :10]) and not np.allclose(to_x[:, 10:], to_h[:, 10:])

@@ -46,9 +46,13 @@ def test_ragged_with_nan_in_the_padding(floor, form):
 
 
 @EVERY
-@pytest.mark.parametrize(("method", "tolerance"), [("complex_step", 1e-12), ("central_difference", 1e-7)])
-def test_against_a_gradient_without_calculus(form, method, tolerance):
-    battery.without_calculus(cell(reference, form), problem(form, T=4, B=2, H=4), method, tolerance)
+def test_against_the_complex_step(form):
+    battery.without_calculus(cell(reference, form), problem(form, T=4, B=2, H=4), "complex_step", 1e-12)
+
+
+@EVERY
+def test_against_central_differences(form):
+    battery.without_calculus(cell(reference, form), problem(form, T=4, B=2, H=4), "central_difference", 1e-7)
 
 
 @EVERY
@@ -175,3 +179,49 @@ def test_a_model_with_two_states_trains_by_every_route():
     theirs = gpu.bptt.full(gpu.lstm.plain(), *bridge.to_torch((model, p.x, targets)))
     agree(tuple(full), tuple(bridge.to_numpy(theirs)), 1e-12)
     agree(saving.gradients, full.gradients, 1e-13)
+
+
+@pytest.mark.cuda
+@EVERY
+def test_on_a_device(form):
+    battery.on_a_device(lambda floor: cell(floor, form), battery.ragged(problem(form)))
+
+
+# What the pull says at every step
+
+
+def sums(params, x, state):
+    W_x, W_h, b, *_ = params
+    return (W_x @ x + W_h @ state[0] + b,)
+
+
+def from_sums(form):
+    """The equations of one step from its pre-activations on."""
+
+    def step(params, given, state):
+        a_i, a_f, a_g, a_o = given[0].reshape(4, -1)
+        p_i, p_f, p_o = params.peepholes.reshape(3, -1) if form == "peephole" else (0.0, 0.0, 0.0)
+        c = torch.sigmoid(a_f + p_f * state[1]) * state[1] + torch.sigmoid(a_i + p_i * state[1]) * torch.tanh(a_g)
+        return torch.sigmoid(a_o + p_o * c) * torch.tanh(c), c
+
+    return step
+
+
+@pytest.mark.parametrize("form", ["plain", "peephole"])
+def test_the_gradient_of_every_gate_at_every_step(form):
+    p = problem(form, T=9, B=1)
+    (oracle,), _ = oracles.watched(p, from_sums(form), sums)
+    delta, to_h, *_ = battery.pulled(cell(reference, form), p)
+    agree(delta, oracle, 1e-13)
+    assert np.array_equal(delta, to_h)
+
+
+def test_the_gradient_of_the_memory_cell_at_every_step():
+    """The recursion dL/dc_t = dL/dc_{t+1} * f_{t+1} + dL/dh_t * o_t * (1 - tanh(c_t)^2), from what pull is given."""
+    p = problem("plain", T=9, B=1)
+    _, (d_h, d_c) = oracles.watched(p, from_sums("plain"), sums)
+    *_, s, beyond = battery.pulled(cell(reference, "plain"), p)
+    tape = reference.unroll.forward(cell(reference, "plain"), p.params, p.x, tuple(p.start))[2]
+    gates, _, seen = (np.array(arrays)[:, 0] for arrays in zip(*tape.saved, strict=True))
+    agree(s, d_h, 1e-13)
+    agree(beyond + s * gates[:, 15:] * (1 - seen**2), d_c, 1e-13)

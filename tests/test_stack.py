@@ -67,9 +67,9 @@ class Problem:
         return self
 
 
-def run(floor, p, lengths=None):
+def run(floor, p, lengths=None, device=None):
     tree = (p.params, p.x, p.start, p.g, p.d_final)
-    params, x, start, g, d_final = tree if floor is reference else bridge.to_torch(tree)
+    params, x, start, g, d_final = tree if floor is reference else bridge.to_torch(tree, device)
     outputs, final, tape = floor.stack.forward(p.make(floor), params, x, start, lengths, getattr(floor, p.loop))
     back = floor.stack.backward(tape, g, d_final)
     found = (outputs, final, back.params, back.inputs, back.initial_state)
@@ -287,3 +287,10 @@ def test_the_bridge_refuses_what_is_no_recurrent_layer():
         bridge_gates.stack_from_torch(torch.nn.Linear(2, 3))
     with pytest.raises(ValueError, match="module: expected no projection, got proj_size=2"):
         bridge_gates.stack_from_torch(torch.nn.LSTM(2, 3, proj_size=2))
+
+
+@pytest.mark.cuda
+@EVERY
+def test_on_a_device(name):
+    p = Problem(name, both_ways=True).ragged()
+    agree(run(gpu, p, LENGTHS, "cuda"), run(reference, p, LENGTHS), 1e-12)

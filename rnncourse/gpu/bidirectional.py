@@ -4,8 +4,7 @@ At step t the first has seen x_1..x_t, the second x_t..x_L, where L is the seque
 a ragged batch every sequence is turned around within itself, or the second net would begin on padding.
 """
 
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,7 +25,7 @@ class Tape(NamedTuple):
 
     tapes: BothWays
     lengths: torch.Tensor | None
-    loop: ModuleType
+    loop: Any
 
 
 def forward(
@@ -35,7 +34,7 @@ def forward(
     inputs,
     initial_state: BothWays | None = None,
     lengths=None,
-    loop: ModuleType | None = None,
+    loop: Any = None,
 ):
     """Run a cell in both directions of time.
 
@@ -77,7 +76,7 @@ def backward(tape: Tape, d_outputs, d_final_state: BothWays | None = None) -> un
         d_final_state: for each direction the gradients arriving at its last states; none unless given.
 
     Returns:
-        Gradients with respect to parameters and initial states (each :class:`BothWays`), inputs, and
+        Gradients with respect to parameters and initial states (each ``BothWays``), inputs, and
         both states, shape (T, B, 2 H).
 
     Raises:
@@ -127,7 +126,7 @@ def both(name: str, given) -> BothWays:
         The same.
 
     Raises:
-        ValueError: if it is no :class:`BothWays`.
+        ValueError: if it is no ``BothWays``.
     """
     if not isinstance(given, BothWays):
         raise ValueError(f"{name}: expected BothWays(forwards, backwards), got {type(given).__name__}")

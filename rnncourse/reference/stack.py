@@ -1,6 +1,5 @@
 """Deep nets: each level reads the states of the level below. Any cell, one direction or both."""
 
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ class Tape(NamedTuple):
     """
 
     levels: tuple
-    loop: ModuleType
+    loop: Any
 
 
 class Gradients(NamedTuple):
@@ -44,13 +43,13 @@ def forward(
     inputs,
     initial_state: tuple | None = None,
     lengths=None,
-    loop: ModuleType | None = None,
+    loop: Any = None,
 ):
     """Run a cell on every level, the lowest first; what a level returns is what the next one reads.
 
     Args:
         cell: the recurrence.
-        params: a tuple with one entry for each level: the cell's parameters, or :class:`BothWays` of them.
+        params: a tuple with one entry for each level: the cell's parameters, or ``BothWays`` of them.
         inputs: x, shape (T, B, D). Padding may hold anything, NaN included.
         initial_state: a tuple with one entry for each level, None in place of zeros; all zeros unless given.
         lengths: real steps of each sequence, shape (B,); all T unless given.
