@@ -112,7 +112,7 @@ def test_gradients_of_the_reset_before():
 @RESET
 def test_what_arrives_at_the_state_before(update, reset):
     now, oracle = one_step(update, reset)
-    delta_r, delta_z, delta_n, d_q = deltas(now, update, reset)
+    delta_r, delta_z, _, d_q = deltas(now, update, reset)
     kept = now.z if update == "keep" else 1 - now.z
     through = now.W_n.T @ d_q if reset == "after" else now.r * d_q
     agree(kept * now.s + now.W_r.T @ delta_r + now.W_z.T @ delta_z + through, oracle.h, 1e-13)
@@ -212,7 +212,7 @@ def test_one_step_from_zero_reaches_an_open_set(reset):
     assert np.abs(first - np.tanh(x[0]) / 2).max() < 1e-15
 
 
-def fit(target, reset, h, seed, updates=60):
+def fit(target, reset, h, seed, updates=25):
     """The best cell of a kind for a state map, from one random start: the largest error that remains."""
     torch.manual_seed(seed)
     shapes = [(6, 2), (6,), (2,)] if reset == "after" else [(6, 2), (6,)]
@@ -324,7 +324,7 @@ def test_a_linear_readout_between_levels_melts_into_the_weights():
     x = rng.standard_normal((6, 2, 3))
     h = unroll.forward(cells.rnn(), lower, x)[0]
     fed = unroll.forward(cells.rnn(), upper, h @ read.weights.T + read.bias)[0]
-    W_x, W_h, b = upper
+    W_x, _, b = upper
     melted = upper._replace(input_weights=W_x @ read.weights, bias=b + W_x @ read.bias)
     agree(stack.forward(cells.rnn(), (lower, melted), x)[0], fed, 1e-13)
     assert np.linalg.matrix_rank(W_x @ read.weights) == 2

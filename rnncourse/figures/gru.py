@@ -1,5 +1,7 @@
 """The GRU as a diagram, with its reset before the recurrent product or after it."""
 
+import itertools
+
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,5 +47,5 @@ def _form(ax: Axes, foot: float, name: str) -> None:
 
 
 def _chain(ax: Axes, nodes: list[Node]) -> None:
-    for start, end in zip(nodes[:-1], nodes[1:], strict=True):
+    for start, end in itertools.pairwise(nodes):
         arrow(ax, start, end)
