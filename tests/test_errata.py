@@ -547,7 +547,7 @@ def test_C03_the_two_resets_are_different_functions():
     (W_x, W_h, b), x = drawn_gru()
     right = torch_gru((W_x, W_h, b), x)
     assert off(gru_by_hand((W_x, W_h, b), x, "keep", "after"), right) < RIGHT
-    assert off(gru_by_hand((W_x, W_h, b), x, "keep", "before"), right) > 0.1
+    assert off(gru_by_hand((W_x, W_h, b), x, "keep", "before"), right) > 0.03
     W_h[10:] = np.diag(np.diag(W_h[10:]))
     assert off(gru_by_hand((W_x, W_h, b), x, "keep", "before"), torch_gru((W_x, W_h, b), x)) < RIGHT
 
