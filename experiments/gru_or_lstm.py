@@ -6,8 +6,9 @@ GRU of equal width, and a GRU as large as the LSTM. Starts and data of a pair sh
 differences can be taken seed by seed. Last, a gap in the text is filled from the left alone, and from both
 sides.
 
-The step size of adding, one for both cells, was chosen among three with another seed; the other tasks
-have one that was not tuned. Every finished run leaves a file, and a killed experiment goes on.
+For adding, one step size for both cells was chosen: 0.005 was tried with seed 0, 0.002 and 0.01 with seed 100,
+and then the number of updates was raised so that more than one net solves it. The other tasks were not tuned.
+Every finished run leaves a file, and a killed experiment goes on.
 """
 
 import argparse
