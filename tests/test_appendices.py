@@ -30,6 +30,7 @@ TREATED = [
     *["H07", "O15", "O16", "O17", "C10"],  # 04
     *["E01", "E02", "E03", "E04", "E12", "E13", "E14", "O11", "O12", "H03", "H04", "T12"],  # 05
     *["E07", "E08", "E09", "O01", "O02", "O03", "O04", "C04", "C05", "T04", "T08", "A01"],  # 07
+    *["O06", "O07", "O08", "C02", "C03", "C14", "A02", "A03"],  # 08
 ]
 
 
@@ -52,9 +53,8 @@ def resolve(name: str, floor: str):
     """
     path, argument = re.fullmatch(r"([\w.]+?)(?:\((\w+)\))?", name).groups()
     first, *rest = path.split(".")
-    thing = (
-        getattr(params, first, None) or getattr(gate_params, first, None) or importlib.import_module(f"{floor}.{first}")
-    )
+    kinds = getattr(params, first, None) or getattr(gate_params, first, None)
+    thing = kinds or importlib.import_module(f"{floor}.{first}")
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:

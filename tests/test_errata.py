@@ -14,7 +14,7 @@ import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, bridge_gates, rewrites, trees
+from rnncourse import bridge, bridge_gates, records, rewrites, trees
 from rnncourse.gate_params import LSTMParams
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
@@ -777,3 +777,124 @@ def test_C05_with_a_sigmoid_candidate_nothing_is_subtracted():
 def test_T08_with_a_sigmoid_candidate_outputs_are_not_negative():
     _, outputs = sigmoid_candidate()
     assert outputs.min() >= 0 and outputs.max() < 1
+
+
+# Chapter 08: GRU, depth, both directions
+
+
+def gru_by_hand(params, x, update, reset):
+    """One sequence, T steps, the equations as the sources print them; blocks r, z, n."""
+    W_x, W_h, b = params
+    H = W_h.shape[1]
+    (W_r, W_z, W_n), h, states = W_h.reshape(3, H, H), np.zeros(H), []
+    for now in x:
+        a_r, a_z, a_n = (W_x @ now + b).reshape(3, H)
+        r, z = (1 / (1 + np.exp(-a)) for a in (a_r + W_r @ h, a_z + W_z @ h))
+        n = np.tanh(a_n + (r * (W_n @ h) if reset == "after" else W_n @ (r * h)))
+        h = z * h + (1 - z) * n if update == "keep" else (1 - z) * h + z * n
+        states.append(h)
+    return np.array(states)
+
+
+def drawn_gru(seed=0, D=3, H=5, T=6):
+    rng = np.random.default_rng(seed)
+    return tuple(rng.standard_normal(s) for s in [(3 * H, D), (3 * H, H), (3 * H,)]), rng.standard_normal((T, D))
+
+
+def torch_gru(params, x):
+    """The states of torch.nn.GRU with these weights, its second bias zero."""
+    W_x, W_h, b = (torch.tensor(part) for part in params)
+    layer = torch.nn.GRU(W_x.shape[1], W_h.shape[1], dtype=torch.float64)
+    with torch.no_grad():
+        for own, value in zip(layer.parameters(), (W_x, W_h, b, 0 * b), strict=True):
+            own.copy_(value)
+        return layer(torch.tensor(x))[0].numpy()
+
+
+def test_O06_three_quarters_of_the_parameters_is_no_statement_about_time():
+    for D, H in [(128, 128), (256, 512)]:
+        sizes = [sum(w.numel() for w in kind(D, H).parameters()) for kind in (torch.nn.GRU, torch.nn.LSTM)]
+        assert sizes[0] / sizes[1] == 0.75
+    timing = records.load("gru_or_lstm")["timing"]
+    ratios = {row["onednn"]: [] for row in timing}
+    for row in timing:
+        ratios[row["onednn"]].append(row["gru"] / row["lstm"])
+    assert max(ratios[False]) < 1 and min(np.subtract(ratios[True], ratios[False])) > 0.1  # the program decides
+
+
+def test_O07_an_lstm_without_its_output_gate_is_no_gru():
+    D = H = 128
+    block = H * (D + H + 2)
+    lstm, gru = (sum(w.numel() for w in kind(D, H).parameters()) for kind in (torch.nn.LSTM, torch.nn.GRU))
+    assert (lstm, gru) == (4 * block, 3 * block)
+    assert lstm - block == gru  # the count is the same; what is computed is not: that cell counts, a GRU cannot
+    cell = 0.0
+    for _ in range(1000):
+        cell = 1.0 * cell + 1.0 * np.tanh(20.0)  # forget and input gate open
+    assert cell > 999
+    params, x = drawn_gru()
+    assert np.abs(gru_by_hand(params, np.tile(20 * x, (200, 1)), "write", "before")).max() <= 1
+
+
+def test_O08_a_second_direction_moves_the_problem_to_the_middle():
+    torch.manual_seed(0)
+    layer = torch.nn.RNN(4, 32, bidirectional=True, dtype=torch.float64)
+    x = torch.randn(60, 1, 4, dtype=torch.float64, requires_grad=True)
+    out = layer(x)[0][:, 0]
+
+    def lengths(vector):
+        grads = [torch.autograd.grad(entry, x, retain_graph=True)[0][:, 0] for entry in vector]
+        return torch.stack(grads, 1).flatten(1).norm(dim=1).numpy()
+
+    one, other = lengths(out[-1, :32]), lengths(out[0, 32:])
+    both = np.hypot(one, other)
+    assert one[0] < 1e-14 < 0.1 < both[0]  # the beginning is cured
+    assert both[30] < 1e-6 and both[30] < 100 * one[30]  # the middle is not
+    per_step = lengths(out[-1])
+    assert per_step[0] == one[0]  # the output of the last step: not at all
+    assert lengths(out[29])[30] > 0.1  # and step 30 has seen input 31
+
+
+def test_C02_negating_the_gate_maps_one_form_to_the_other():
+    params, x = drawn_gru()
+    swapped = tuple(part.copy() for part in params)
+    for part in swapped:
+        part[5:10] *= -1
+    right = torch_gru(params, x)
+    assert off(gru_by_hand(swapped, x, "write", "after"), right) < RIGHT
+    assert off(gru_by_hand(params, x, "write", "after"), right) > 0.1
+    assert off(gru_by_hand(swapped, x, "write", "before"), gru_by_hand(params, x, "keep", "before")) < RIGHT
+
+
+def test_C03_the_two_resets_are_different_functions():
+    (W_x, W_h, b), x = drawn_gru()
+    right = torch_gru((W_x, W_h, b), x)
+    assert off(gru_by_hand((W_x, W_h, b), x, "keep", "after"), right) < RIGHT
+    assert off(gru_by_hand((W_x, W_h, b), x, "keep", "before"), right) > 0.03
+    W_h[10:] = np.diag(np.diag(W_h[10:]))
+    assert off(gru_by_hand((W_x, W_h, b), x, "keep", "before"), torch_gru((W_x, W_h, b), x)) < RIGHT
+
+
+def test_C14_a_linear_readout_between_levels_is_a_matrix_of_low_rank():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((7, 3))
+    lower = [rng.standard_normal(s) for s in [(5, 3), (5, 5), (5,)]]
+    W_x, W_h, b = (rng.standard_normal(s) for s in [(5, 2), (5, 5), (5,)])
+    W_y, b_y = rng.standard_normal((2, 5)), rng.standard_normal(2)
+
+    def states(W_x, W_h, b, rows):
+        h, found = np.zeros(len(b)), []
+        for row in rows:
+            h = np.tanh(W_x @ row + W_h @ h + b)
+            found.append(h)
+        return np.array(found)
+
+    below = states(*lower, x)
+    printed = states(W_x, W_h, b, below @ W_y.T + b_y)
+    assert off(states(W_x @ W_y, W_h, b + W_x @ b_y, below), printed) < RIGHT
+    torch_layer = torch.nn.RNN(3, 5, num_layers=2, dtype=torch.float64)
+    with torch.no_grad():
+        values = [*lower, 0 * lower[2], W_x @ W_y, W_h, b + W_x @ b_y, 0 * b]
+        for own, value in zip(torch_layer.parameters(), values, strict=True):
+            own.copy_(torch.tensor(value))
+        assert off(torch_layer(torch.tensor(x[:, None]))[0][:, 0].numpy(), printed) < RIGHT

@@ -189,3 +189,20 @@ def test_the_tool_lists_and_refuses_unknown_names():
     listed = subprocess.run(command, capture_output=True, text=True, check=True)
     assert all(name in listed.stdout for name in SCRIPTS)
     assert "no experiment nonsense" in subprocess.run([*command, "nonsense"], capture_output=True, text=True).stderr
+
+
+def test_gru_and_lstm_as_the_page_tells_it():
+    runs = records.load("gru_or_lstm")["runs"]
+
+    def middle(task, net, start=None):
+        wanted = (task, net, start)
+        return np.median([run["test"] for run in runs if (run["task"], run["net"], run.get("start")) == wanted])
+
+    assert all(
+        middle("recall", net, "chrono") < 0.01 and middle("recall", net, "torch") > 0.8 for net in ("lstm", "gru")
+    )
+    assert middle("adding", "gru", "torch") < 0.01 < 0.1 < middle("adding", "lstm", "torch")
+    assert max(middle("adding", net, "chrono") for net in ("lstm", "gru")) < 0.01
+    text = {net: [r["test"] for r in runs if (r["task"], r["net"]) == ("text", net)] for net in ("lstm", "gru")}
+    assert max(text["gru"]) < min(text["lstm"])
+    assert middle("gap", "both sides") < 0.7 * middle("gap", "left side")

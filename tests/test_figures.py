@@ -27,6 +27,7 @@ DRAWN = {  # every diagram, in every variant
     "window to the start": lambda: figures.unrolled_graph(4, window=(2, 2), gradients=True),
     "cuts": lambda: figures.unrolled_graph(6, gradients=True, weights=True, cuts=(2, 4)),
     "shapes": figures.sequence_shapes,
+    "gru resets": figures.gru_resets,
     "window and state": figures.window_and_state,
     "just outside": lambda: figures.window_and_state(4, 2, 2),
     "course": lambda: figures.course_map(written=[3]),

@@ -8,6 +8,7 @@ from rnncourse.figures.course import CHAPTERS, PARTS, course_map
 from rnncourse.figures.curves import axes, baseline, grid_of_pairs, spread
 from rnncourse.figures.display import png, save, show
 from rnncourse.figures.gates import lstm_cell
+from rnncourse.figures.gru import gru_resets
 from rnncourse.figures.palette import COLOURS, SMALLEST_TEXT, STYLE, ink, style, tint
 from rnncourse.figures.primitives import Node, arrow, canvas, cut, node, row
 from rnncourse.figures.shapes import SHAPES, sequence_shapes, window_and_state
@@ -28,6 +29,7 @@ __all__ = [
     "course_map",
     "cut",
     "grid_of_pairs",
+    "gru_resets",
     "ink",
     "lstm_cell",
     "node",
