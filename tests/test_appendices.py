@@ -28,6 +28,7 @@ TREATED = [
     *["E15", "O18", "H09", "C06", "C12", "C13", "T06", "T09", "T10", "T11"],  # 02
     *["E05", "E06", "H01", "H02", "O13", "T02", "T03", "C01", "C07", "C11"],  # 03
     *["H07", "O15", "O16", "O17", "C10"],  # 04
+    *["E10", "E11", "O09", "O10"],  # 06
 ]
 
 
@@ -50,7 +51,10 @@ def resolve(name: str, floor: str):
     """
     path, argument = re.fullmatch(r"([\w.]+?)(?:\((\w+)\))?", name).groups()
     first, *rest = path.split(".")
-    thing = getattr(params, first, None) or importlib.import_module(f"{floor}.{first}")
+    try:
+        thing = importlib.import_module(f"{floor}.{first}")
+    except ModuleNotFoundError:
+        thing = getattr(params, first)
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:
