@@ -29,6 +29,7 @@ TREATED = [
     *["E05", "E06", "H01", "H02", "O13", "T02", "T03", "C01", "C07", "C11"],  # 03
     *["H07", "O15", "O16", "O17", "C10"],  # 04
     *["E01", "E02", "E03", "E04", "E12", "E13", "E14", "O11", "O12", "H03", "H04", "T12"],  # 05
+    *["E10", "E11", "O09", "O10"],  # 06
     *["E07", "E08", "E09", "O01", "O02", "O03", "O04", "C04", "C05", "T04", "T08", "A01"],  # 07
     *["O06", "O07", "O08", "C02", "C03", "C14", "A02", "A03"],  # 08
 ]
@@ -53,8 +54,10 @@ def resolve(name: str, floor: str):
     """
     path, argument = re.fullmatch(r"([\w.]+?)(?:\((\w+)\))?", name).groups()
     first, *rest = path.split(".")
-    kinds = getattr(params, first, None) or getattr(gate_params, first, None)
-    thing = kinds or importlib.import_module(f"{floor}.{first}")
+    try:
+        thing = importlib.import_module(f"{floor}.{first}")
+    except ModuleNotFoundError:
+        thing = getattr(params, first, None) or getattr(gate_params, first)
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:

@@ -14,7 +14,7 @@ import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, bridge_gates, records, rewrites, trees
+from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
 from rnncourse.gate_params import LSTMParams
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
@@ -23,6 +23,7 @@ from rnncourse.reference import (
     bptt,
     cells,
     embedding,
+    gauss_newton,
     jacobians,
     lstm,
     lyapunov,
@@ -599,6 +600,93 @@ def test_T12_the_smallest_gradients_are_not_zero():
     found = tiny(0.1, 10, torch.float32)
     assert [f"{d:6.6f}" for d in found] == ["0.000000"] * 3
     assert off(found, [2e-10, 2e-8, 2e-10]) < 1e-5 and min(found) > np.finfo(np.float32).tiny
+
+
+# Chapter 06: remedies
+
+
+def test_E10_an_irnn_asks_for_the_whole_preactivation():
+    rng = np.random.default_rng(2)
+    cell = starts.identity(rng, 1000, 1000)._replace(input_weights=np.eye(1000))
+    x = 0.5 * rng.standard_normal((20, 1, 1000))
+    _, _, tape = unroll.forward(cells.rnn("relu"), cell, x)
+    J, wrong = jacobians.slopes(tape)[:, 0], []
+    for t in range(20):
+        before = torch.tensor(tape.hidden[t, 0], requires_grad=True)  # its Jacobian is diagonal: ask for the row sums
+        oracle = torch.autograd.grad(torch.relu(before + torch.tensor(x[t, 0])).sum(), before)[0].numpy()
+        assert np.array_equal(J[t], oracle)
+        assert np.array_equal(oracle, tape.hidden[t, 0] + x[t, 0] > 0)
+        wrong.append(np.mean(oracle != (x[t, 0] > 0)))
+    assert wrong[0] == 0 and 0.25 < np.mean(wrong[1:]) < 0.4
+    h = torch.tensor(1.0, requires_grad=True)
+    assert torch.autograd.grad(torch.relu(h - 0.1), h)[0] == 1.0  # printed: [-0.1 > 0] = 0
+
+
+def test_E11_one_threshold_says_when_and_to_what_length():
+    def printed(g, eta, gamma):
+        return gamma / np.linalg.norm(g) * g if np.linalg.norm(g) > eta else g
+
+    for eta, gamma in [(5.0, 1.0), (1.0, 5.0)]:
+        below, above = np.array([0.6, 0.8]) * eta * 0.999999, np.array([0.6, 0.8]) * eta * 1.000001
+        jump = np.linalg.norm(printed(above, eta, gamma)) / np.linalg.norm(printed(below, eta, gamma))
+        assert off(jump, gamma / eta) < 1e-5
+        ours = np.linalg.norm(optim.clip_by_norm(above, eta)) / np.linalg.norm(optim.clip_by_norm(below, eta))
+        assert off(ours, 1.0) < 1e-5
+    leaf = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    for g, length in [([30.0, 40.0], 5.0), ([0.3, 0.4], 0.5)]:
+        leaf.grad = torch.tensor(g, dtype=torch.float64)
+        torch.nn.utils.clip_grad_norm_([leaf], 5.0)
+        assert off(leaf.grad, optim.clip_by_norm(np.array(g), 5.0)) < 1e-6
+        assert off(np.linalg.norm(leaf.grad), length) < 1e-6
+    some = np.array([[3.0, 4.0], [0.0, 1.0], [-1.0, 0.0]])  # and it is biased, as the notes say
+    mean = some.mean(axis=0)
+    clipped = np.mean([optim.clip_by_norm(g, 1.0) for g in some], axis=0)
+    assert clipped[0] < 0 < mean[0] and off(clipped, optim.clip_by_norm(mean, 1.0)) > 0.3
+
+
+def far_derivative(activation, scale, H=64, steps=100):
+    """Norm of dh_T/dh_0 by torch, for an orthogonal matrix and random inputs."""
+    W = torch.tensor(params.orthogonal(np.random.default_rng(0), H))
+    h, J = torch.zeros(H, dtype=torch.float64), torch.eye(H, dtype=torch.float64)
+    for x in torch.tensor(scale * np.random.default_rng(1).standard_normal((steps, H))):
+        a = (W @ h + x).requires_grad_()
+        new = {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "identity": lambda a: 1.0 * a}[activation](a)
+        J = torch.autograd.grad(new.sum(), a)[0][:, None] * (W @ J)
+        h = new.detach()
+    return float(torch.linalg.matrix_norm(J, 2))
+
+
+def test_O09_orthogonal_matrices_keep_the_paths_of_linear_units_alone():
+    assert off(far_derivative("identity", 0.5), 1.0) < RIGHT
+    assert 1e-13 < far_derivative("tanh", 0.5) < 1e-9
+    assert 0.5 < far_derivative("tanh", 0.01) < 0.9
+    assert far_derivative("sigmoid", 0.5) < 1e-60
+
+
+def test_O10_newton_goes_uphill_where_damped_gauss_newton_arrives():
+    def at(w):
+        leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
+        residual = leaf**10 - 1
+        (slope,) = torch.autograd.grad(residual, leaf, retain_graph=True)
+        (gradient,) = torch.autograd.grad(residual**2, leaf, create_graph=True)
+        (curvature,) = torch.autograd.grad(gradient, leaf)
+        return [float(part) for part in (residual, slope, gradient, curvature)]
+
+    r, R, g, curvature = at(0.1)
+    assert g < 0 and curvature < 0 and -g / curvature < -0.01  # the goal lies at +1
+    assert -r / R > 1e7
+    w = 0.1
+    for _ in range(200_000):
+        w -= 0.01 * 20 * w**9 * (w**10 - 1)
+    assert abs(w - 0.1) < 1e-4
+    w, damping, trials = 0.1, 1.0, 0
+    while (w**10 - 1) ** 2 > 1e-6:
+        r, R, _, _ = at(w)
+        there = w + float(gauss_newton.step(np.array([r]), np.array([[R]]), damping)[0])
+        better = (there**10 - 1) ** 2 < (w**10 - 1) ** 2
+        w, damping, trials = (there, damping / 10, trials + 1) if better else (w, damping * 10, trials + 1)
+        assert trials < 100
+    assert trials == 27
 
 
 # Chapter 07: the LSTM
