@@ -6,8 +6,8 @@ GRU of equal width, and a GRU as large as the LSTM. Starts and data of a pair sh
 differences can be taken seed by seed. Last, a gap in the text is filled from the left alone, and from both
 sides.
 
-For adding, one step size for both cells was chosen: 0.005 was tried with seed 0, 0.002 and 0.01 with seed 100,
-and then the number of updates was raised so that more than one net solves it. The other tasks were not tuned.
+For adding, one step size for both cells and the number of updates were chosen with the seeds 0 and 100, which are
+not among those of the record (10 to 14). The other tasks were not tuned.
 Every finished run leaves a file, and a killed experiment goes on.
 """
 
@@ -27,12 +27,12 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from rnncourse.data import recall, text  # noqa: E402
+from rnncourse.data import long_tasks, recall, text  # noqa: E402
 from rnncourse.gpu import language, training  # noqa: E402
 from tools.records import circumstances, write  # noqa: E402
 
 LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU}
-SEEDS, GAP_SEEDS = 5, 3
+FIRST_SEED, SEEDS, GAP_SEEDS = 10, 5, 5
 RECALL = {"lag": 60, "hidden": 64, "batch": 32, "steps": 600, "rate": 5e-3}
 ADDING = {"length": 80, "hidden": 64, "batch": 32, "steps": 1200, "rate": 1e-2}
 TEXT = {"streams": 32, "length": 64, "steps": 400, "rate": 8e-3, "features": 64}
@@ -67,17 +67,6 @@ class Memory(nn.Module):
         return self.readout(self.recurrence(inputs)[0][-1])
 
 
-def adding(rng: np.random.Generator, size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers in [0, 1] and two marks, one in each half; the target is the sum of the marked numbers."""
-    x = np.zeros((length, size, 2), np.float32)
-    x[:, :, 0] = rng.uniform(size=(length, size))
-    half, rows = length // 2, np.arange(size)
-    places = rng.integers(0, half, size), rng.integers(half, length, size)
-    for place in places:
-        x[place, rows, 1] = 1
-    return x, sum(x[place, rows, 0] for place in places)
-
-
 def memory_tasks() -> dict:
     """For each task: its settings, sizes, a batch from a generator, its loss, and its held-out figure."""
     a, r = ADDING, RECALL
@@ -90,9 +79,9 @@ def memory_tasks() -> dict:
         ),
         "adding": (
             *(a, a["length"], 2, 1),
-            lambda rng, size: adding(rng, size, a["length"]),
-            lambda said, true: nn.functional.mse_loss(said[:, 0], true),
-            lambda said, true: float(((said[:, 0] - true) ** 2).double().mean()),
+            lambda rng, size: long_tasks.adding(rng, size, a["length"]),
+            lambda said, true: nn.functional.mse_loss(said, true[0]),
+            lambda said, true: float(((said - true[0]) ** 2).double().mean()),
         ),
     }
 
@@ -207,7 +196,7 @@ def timing(hidden: int, inputs: int, batch: int, steps: int, repeats: int) -> li
 
 def jobs(corpus: text.Corpus, seeds: int, gap_seeds: int):
     """Everything to do: (what, name, seed) and how."""
-    for seed in range(seeds):
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         for task in ("recall", "adding"):
             for start in ("torch", "chrono"):
                 for kind in LAYERS:
@@ -215,7 +204,7 @@ def jobs(corpus: text.Corpus, seeds: int, gap_seeds: int):
                     yield labels, lambda t=task, k=kind, s=start, n=seed: remember(t, k, s, n)
         for net in NETS:
             yield {"task": "text", "net": net, "seed": seed}, lambda n=net, s=seed: read(n, corpus, s)
-    for seed in range(gap_seeds):
+    for seed in range(FIRST_SEED, FIRST_SEED + gap_seeds):
         for net in ("left side", "both sides"):
             yield {"task": "gap", "net": net, "seed": seed}, lambda n=net, s=seed: fill(n, corpus, s)
 

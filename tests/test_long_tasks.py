@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from proof import agree, verifies
 
 from rnncourse.data.long_tasks import adding, copy
 
@@ -18,6 +19,19 @@ def test_adding_marks_one_number_in_each_half(steps):
     assert np.allclose((numbers * marks).sum(axis=0), task.targets[0, :, 0], atol=1e-6)
     assert numbers.min() >= 0 and numbers.max() <= 1 and abs(numbers.mean() - 0.5) < 0.02
     assert abs(((task.targets - 1) ** 2).mean() - 1 / 6) < 0.02
+
+
+@verifies("eq-adding-baseline", oracle="the answers of 400,000 sequences")
+def test_who_always_answers_one():
+    answers = adding(np.random.default_rng(1), 400_000, 2).targets[-1]
+    agree(1 / 6, ((answers - 1) ** 2).mean(), 0.01)
+    agree(1.0, answers.mean(), 0.01)  # no other constant is better
+
+
+@verifies("eq-adding-baseline", oracle="integration on a grid")
+def test_the_baseline_by_integration():
+    middle = (np.arange(2000) + 0.5) / 2000
+    agree(1 / 6, ((middle[:, None] + middle - 1) ** 2).mean(), 1e-6)
 
 
 @pytest.mark.parametrize("pause", [0, 1, 30])
