@@ -1,0 +1,128 @@
+"""Every function of the torch floor under ``torch.compile``: the same numbers as without.
+
+The checks at a function's door look at values, which splits the compiled graph there; the bare loops
+``unroll.run`` and ``gru_before.run`` have no doors and compile in one piece. The back end is torch's
+``eager``, which traces and does not fuse, so that no C++ compiler is needed; forward-over-reverse
+derivatives need ``aot_eager``, since ``eager`` cannot trace them yet.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from proof import agree
+
+from rnncourse import bridge, gate_params, gpu, params, trees
+from rnncourse.stack_params import BothWays
+
+T, B, D, H, O = 3, 2, 2, 3, 2
+NOT_COMPILED = {
+    "graph": "records tensors and differentiates; every backward pass here goes through it",
+    "language": "a torch.nn module around torch's own layers, which is for torch to compile",
+    "processes": "talks to other processes",
+    "resume": "reads and writes files",
+    "training": "a loop in Python around any module, compiled or not",
+}
+
+
+def numbers(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def chances(*shape: int) -> torch.Tensor:
+    return torch.softmax(numbers(*shape), dim=-1)
+
+
+def drawn(init, *sizes):
+    return bridge.to_torch(init(np.random.default_rng(0), *sizes))
+
+
+MODEL, TARGETS, WEIGHTS = drawn(params.init_model, D, H, O), numbers(T, B, O) + 1, numbers(T, B, H)
+CELL, KEPT, GRU = gpu.cells.rnn(), gpu.lstm.plain(), drawn(gate_params.init_gru, D, H)
+NORMED = drawn(gate_params.init_layer_norm_rnn, D, H)
+LSTM, RESET_AFTER = drawn(gate_params.init_lstm, D, H), drawn(gate_params.init_reset_after_gru, D, H)
+TREE = trees.balanced(4)
+PAIR = BothWays(MODEL.cell, MODEL.cell)
+NODES = params.ReadoutParams(numbers(3, H), numbers(3))
+
+
+def tape(x: torch.Tensor):
+    return gpu.unroll.forward(CELL, MODEL.cell, x)[2]
+
+
+def memory(x: torch.Tensor):
+    return gpu.unroll.forward(KEPT, LSTM, x)[2]
+
+
+def both_ways(run, back, *given):
+    """A function that runs forward and backward, and hands out what both say."""
+
+    def whole(x):
+        result, *_, kept = run(x, *given)
+        return result, back(kept, torch.ones_like(result))
+
+    return whole
+
+
+X, STATES = numbers(T, B, D), numbers(T, B, H)
+CASES = {
+    "activations": (lambda a: [gpu.activations.get(name).function(a) for name in ("tanh", "sigmoid", "relu")], STATES),
+    "bidirectional": (both_ways(lambda x: gpu.bidirectional.forward(CELL, PAIR, x), gpu.bidirectional.backward), X),
+    "bptt": (lambda x: gpu.bptt.full(CELL, MODEL, x, TARGETS).gradients, X),
+    "bptt, chunked": (lambda x: gpu.bptt.chunked(CELL, MODEL, x, TARGETS, chunk=2).gradients, X),
+    "bptt, sliding": (lambda x: gpu.bptt.sliding(CELL, MODEL, x, TARGETS, 2).gradients, X),
+    "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
+    "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
+    "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
+    "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
+    "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
+    "gru": (lambda x: gpu.unroll.forward(gpu.gru.reset_after("keep"), RESET_AFTER, x)[0], X),
+    "gru_before": (lambda x: gpu.gru_before.forward(gpu.gru_before.reset_before("keep"), GRU, x)[0], X),
+    "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
+    "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
+    "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
+    "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
+    "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
+    "lstm_paths": (lambda x: gpu.lstm_paths.carried(gpu.lstm_paths.steps(memory(x)), 0, 2), X),
+    "lyapunov": (lambda x: gpu.lyapunov.exponents(gpu.jacobians.steps(tape(x))), X),
+    "modules": (gpu.modules.RNN(MODEL.cell), X),
+    "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
+    "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
+    "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
+    "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
+    "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
+    "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
+    "softmax_tree": (lambda h: gpu.softmax_tree.log_probabilities(NODES, TREE, h), STATES),
+    "spectra": (lambda W: [gpu.spectra.radius(W), gpu.spectra.growth(W, 4)], numbers(H, H)),
+    "stack": (both_ways(lambda x: gpu.stack.forward(CELL, (MODEL.cell,), x), gpu.stack.backward), X),
+    "state_jacobians": (lambda x: gpu.state_jacobians.steps(memory(x)), X),
+    "unroll": (both_ways(lambda x: gpu.unroll.forward(CELL, MODEL.cell, x, lengths=[3, 2]), gpu.unroll.backward), X),
+    "windows": (lambda x: [gpu.windows.split(x, 2), gpu.windows.vote(gpu.windows.features(x, 2))], X),
+    "word_vectors": (lambda v: gpu.word_vectors.nearest(v, 0, 2), numbers(5, 4)),
+}
+BACK_ENDS = {"gauss_newton": "aot_eager"}
+MODULES = {file.stem for file in Path(gpu.__file__).parent.glob("*.py")} - {"__init__"}
+
+
+def flat(tree) -> list:
+    """The tensors of tuples and lists, nested; numbers become tensors."""
+    if isinstance(tree, list | tuple):
+        return [tensor for part in tree for tensor in flat(part)]
+    return [torch.as_tensor(tree, dtype=torch.float64).detach()]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_numbers(name):
+    torch._dynamo.reset()
+    function, x = CASES[name]
+    compiled = torch.compile(function, backend=BACK_ENDS.get(name, "eager"))
+    for scale in (1.0, -0.5):  # other numbers through what was compiled for the first
+        plain = flat(function(scale * x))
+        assert plain and any(tensor.any() for tensor in plain)
+        agree(tuple(flat(compiled(scale * x))), tuple(plain), 1e-13)
+
+
+def test_no_module_is_left_out():
+    assert {name.split(",")[0] for name in CASES} | set(NOT_COMPILED) == MODULES
+    assert not {name.split(",")[0] for name in CASES} & set(NOT_COMPILED)
