@@ -72,6 +72,7 @@ def test_every_cell_ran_and_none_failed(text):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     assert not [output for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
+    assert all(sum(output.output_type == "stream" for output in cell.outputs) <= 1 for cell in cells)  # one box a cell
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)

@@ -64,7 +64,12 @@ def execute(text: Path) -> float:
     notebook = read(text)
     begun = time.perf_counter()
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": text.parent}}, record_timing=False
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": text.parent}},
+        record_timing=False,
+        coalesce_streams=True,  # what one cell prints is one box, however busy the machine was
     )
     client.execute()
     seconds = time.perf_counter() - begun
