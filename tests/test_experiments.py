@@ -192,17 +192,33 @@ def test_the_tool_lists_and_refuses_unknown_names():
 
 
 def test_gru_and_lstm_as_the_page_tells_it():
-    runs = records.load("gru_or_lstm")["runs"]
+    record = records.load("gru_or_lstm")
 
-    def middle(task, net, start=None):
+    def found(task, net, start=None):
         wanted = (task, net, start)
-        return np.median([run["test"] for run in runs if (run["task"], run["net"], run.get("start")) == wanted])
+        rows = [run["test"] for run in record["runs"] if (run["task"], run["net"], run.get("start")) == wanted]
+        assert len(rows) == 5
+        return np.array(rows)
 
-    assert all(
-        middle("recall", net, "chrono") < 0.01 and middle("recall", net, "torch") > 0.8 for net in ("lstm", "gru")
-    )
-    assert middle("adding", "gru", "torch") < 0.01 < 0.1 < middle("adding", "lstm", "torch")
-    assert max(middle("adding", net, "chrono") for net in ("lstm", "gru")) < 0.01
-    text = {net: [r["test"] for r in runs if (r["task"], r["net"]) == ("text", net)] for net in ("lstm", "gru")}
-    assert max(text["gru"]) < min(text["lstm"])
-    assert middle("gap", "both sides") < 0.7 * middle("gap", "left side")
+    for net in ("lstm", "gru"):
+        assert abs(found("recall", net, "torch") - 7 / 8).max() < 0.02
+        assert found("recall", net, "chrono").max() == 0
+        assert found("adding", net, "chrono").max() < 0.005
+    lstm = found("adding", "lstm", "torch")
+    assert sum(lstm > 0.15) == 3 and sum(lstm < 0.005) == 1 and sum((lstm > 0.06) & (lstm < 0.11)) == 1
+    assert found("adding", "gru", "torch").max() < 0.001
+    for net in ("gru", "gru, as large"):
+        difference = found("text", net) - found("text", "lstm")
+        assert found("text", net).max() < found("text", "lstm").min()
+        assert difference.mean() + 2.776 * difference.std(ddof=1) / 5**0.5 < 0
+    assert found("gap", "both sides").max() < 0.7 * found("gap", "left side").min()
+
+
+def test_onednn_helps_the_lstm_and_leaves_the_gru_as_it_was():
+    for hidden in (128, 512):
+        fast, plain = (
+            next(row for row in records.load("gru_or_lstm")["timing"] if (row["hidden"], row["onednn"]) == (hidden, on))
+            for on in (True, False)
+        )
+        assert fast["lstm"] < 0.9 * plain["lstm"] and abs(fast["gru"] / plain["gru"] - 1) < 0.1
+        assert plain["gru"] < 0.85 * plain["lstm"] and fast["gru"] / fast["lstm"] > plain["gru"] / plain["lstm"]

@@ -90,3 +90,5 @@ def test_chrono_refuses_what_does_not_fit():
 def test_the_update_bias_is_in_the_update_gate_alone():
     assert np.array_equal(gate_params.init_gru(RNG(0), 3, 2, update_bias=2.0).bias, [0, 0, 2, 2, 0, 0])
     assert not gate_params.init_reset_after_gru(RNG(0), 3, 2).candidate_bias.any()
+    made = gate_params.init_reset_after_gru(RNG(0), 3, 2, update_bias=2.0)
+    assert np.array_equal(made.bias, [0, 0, 2, 2, 0, 0])
