@@ -78,6 +78,11 @@ def test_orthogonal_states_collect_all_noise():
     for _ in range(T):
         covariance = W @ covariance @ W.T + sigma**2 * np.eye(6)
     agree(T * sigma**2 * np.eye(6), covariance, 1e-12)
+    cell = params.RNNParams(np.eye(6), W, np.zeros(6))
+    _, _, tape = unroll.forward(cells.rnn("identity"), cell, rng.standard_normal((T, 1, 6)))
+    J = jacobians.steps(tape)
+    each = [jacobians.product(J, t, T)[0] for t in range(1, T + 1)]  # dh_T/dx_t, since W_x = I
+    agree(sigma**2 * sum(part @ part.T for part in each), covariance, 1e-12)
 
 
 @verifies("eq-row-norm-gradient", oracle="autograd")
