@@ -116,6 +116,31 @@ def test_what_remembers():
     assert not share("copy", "chrono", [20, 50, 100])
 
 
+def test_who_adds():
+    """What chapter 06 tells its readers: who learns the adding problem, who does not, and who is lost."""
+    record = records.load("adding")
+    runs = {}
+    for run in record["runs"]:
+        runs.setdefault(run["kind"], []).append(run)
+    assert [run["seed"] for run in record["runs"]] == sorted(4 * [0, 1, 2, 3, 4])
+    assert {kind: {run["rate"] for run in some} for kind, some in runs.items()} == {
+        "IRNN": {3e-4},
+        "tanh, orthogonal": {3e-4},
+        "tanh, Gaussian": {3e-4},
+        "IRNN, larger steps": {2e-3},
+    }
+    tests = {kind: sorted(run["test"] for run in some if not run["lost"]) for kind, some in runs.items()}
+    assert len(tests["IRNN"]) == 5 and tests["IRNN"][-1] < 0.01
+    assert len(tests["tanh, orthogonal"]) == 5 and tests["tanh, orthogonal"][0] > 0.15
+    assert len(tests["tanh, Gaussian"]) == 5 and 0.05 < tests["tanh, Gaussian"][0] < 0.15 < tests["tanh, Gaussian"][1]
+    pushed = tests["IRNN, larger steps"]
+    assert len(pushed) == 3 and pushed[1] < tests["IRNN"][0] / 5 and pushed[2] > 0.1
+    assert all("inf" in run["lost"] for run in runs["IRNN, larger steps"] if run["lost"])
+    fell = next(run for run in runs["IRNN, larger steps"] if run.get("test") == pushed[2])
+    assert fell["step"][np.argmin(fell["valid"])] == 400 and fell["valid"][-1] > 1.3 * min(fell["valid"])
+    assert abs(record["always one"] - 1 / 6) < 0.01
+
+
 def test_a_mixture_is_chosen_on_the_validation_text():
     sys.path.insert(0, str(tool.ROOT / "experiments"))
     import language_models
