@@ -208,7 +208,7 @@ STEP_SLIPS = {
     "are the slopes of the gates missing?": BackSlip(slopes=False),
     "do your gates read s_t? i, f and the candidate are read by c_t.": BackSlip(from_s=True),
     "did the output gate meet c_t? It was multiplied by tanh(c_t).": BackSlip(read_c=True),
-    "is that the sigmoid's slope for the candidate? Its slope is 1 - g^2.": BackSlip(wrong_candidate=True),
+    "is that the sigmoid's slope for the candidate? Its slope is 1 - candidate^2.": BackSlip(wrong_candidate=True),
 }
 
 
@@ -217,7 +217,7 @@ def step_back(student: Callable, **sizes: int) -> None:
     """Judge one step of the backward pass.
 
     Args:
-        student: takes i, f, g, o, c_before, c (each (B, H)), s and s_c_later; returns delta (B, 4 H) and
+        student: takes i, f, candidate, o, c_before, c (each (B, H)), s and s_c_later; returns delta (B, 4 H) and
             what goes on to c_{t-1}.
         sizes: for :func:`problem`.
 

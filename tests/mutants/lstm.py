@@ -33,11 +33,11 @@ MUTANTS = {
         ("to_c_before = s_c * f", "to_c_before = s_c_later * f", "does only what came from later go on"),
         ("to_c_before = s_c * f", "to_c_before = s_c", "did you forget f_t on the way"),
         ("s * o * (1 - seen**2)", "s * o", "is the slope of tanh(c_t) missing"),
-        ("delta_i = s_c * g * i * (1 - i)", "i = np.array(i); delta_i = s_c * g", "delta is off by"),
+        ("delta_i = s_c * candidate * i * (1 - i)", "i = np.array(i); delta_i = s_c * candidate", "delta is off by"),
         ("s * seen * o * (1 - o)", "s * c * o * (1 - o)", "did the output gate meet c_t?"),
-        ("(1 - g**2)", "g * (1 - g)", "is that the sigmoid's slope for the candidate?"),
-        ("delta_i = s_c * g", "s_all, s_c = s_c, s; delta_i = s_c * g", "do your gates read s_t?"),
-        ("delta_i = s_c", "raw = [s_c * g, s_c * c_before, s_c * i, s * seen]; "
+        ("(1 - candidate**2)", "candidate * (1 - candidate)", "is that the sigmoid's slope for the candidate?"),
+        ("delta_i = s_c * candidate", "s_all, s_c = s_c, s; delta_i = s_c * candidate", "do your gates read s_t?"),
+        ("delta_i = s_c", "raw = [s_c * candidate, s_c * c_before, s_c * i, s * seen]; "
          "return np.concatenate(raw, axis=1), s_c * f; delta_i = s_c", "are the slopes of the gates missing?"),
     ],
     ("backward", "test-backward"): [
