@@ -108,9 +108,10 @@ def test_what_remembers():
     assert share("recall", "forget bias 3", [50]) == 1 > share("recall", "forget bias 3", [100])
     assert share("recall", "chrono", [200]) > 0.5 > share("recall", "forget bias 3", [200])
     assert share("recall", "orthogonal tanh", [50, 100]) > 0.8 and not share("recall", "orthogonal tanh", [200])
-    assert share("adding", "chrono", [20, 50, 100]) > 0.9
+    assert share("recall", "tanh", [20]) == 1 > 2 * share("recall", "forget bias 1", [20])
+    assert share("adding", "chrono", [20, 50, 100]) == 1 == share("adding", "forget bias 0", [20])
     assert share("adding", "forget bias 1", [50]) > share("adding", "forget bias 3", [50])
-    assert share("adding", "tanh", [50, 100]) == share("adding", "orthogonal tanh", [50, 100]) == 0
+    assert share("adding", "tanh", [20, 50, 100]) == share("adding", "orthogonal tanh", [20, 50, 100]) == 0
     assert share("copy", "orthogonal tanh", [20]) > 0.5
     assert not any(share("copy", f"forget bias {b}", [20, 50, 100]) for b in (0, 1, 3))
     assert not share("copy", "chrono", [20, 50, 100])

@@ -241,12 +241,14 @@ def test_peepholes():
     from_later = later(f * s_c + p_i * d_i + p_f * d_f, p.d_final[1])
     agree(o * (1 - seen**2) * s + p_o * d_o + from_later, s_c, 1e-13)
     ours = unroll.backward(tape, p.g, p.d_final).params.peepholes
-    oracle = oracles.autograd(p, oracles.peephole_lstm).params.peepholes
+    right = oracles.autograd(p, oracles.peephole_lstm)
+    oracle = right.params.peepholes
     agree(ours, oracle, 1e-13)
+    agree(f[0] * s_c[0] + p_i * d_i[0] + p_f * d_f[0], np.ravel(right.initial_state[1]), 1e-13)  # c_0's readers
     agree(np.concatenate([(d_i * before).sum(0), (d_f * before).sum(0), (d_o * c).sum(0)]), oracle, 1e-13)
 
 
-@verifies("eq-layer-norm-gradient", oracle="autograd of torch's layer_norm, and the complex step")
+@verifies("eq-row-norm-gradient", oracle="autograd of torch's layer_norm, and the complex step")
 def test_layer_normalisation():
     rng = np.random.default_rng(2)
     a, d_y = rng.standard_normal((2, 6, 7))
