@@ -117,6 +117,32 @@ def test_what_remembers():
     assert not share("copy", "chrono", [20, 50, 100])
 
 
+def test_networks_that_remember_start_as_they_are_called(monkeypatch):
+    sys.path.insert(0, str(tool.ROOT / "experiments"))
+    import memory
+
+    blocks = {}
+    for name in memory.NETWORKS:
+        layer = memory.Model(name, 3, 6, 2, 50, 0).layer
+        if "tanh" in name:
+            W = layer.weight_hh_l0.detach().numpy()
+            assert np.allclose(W @ W.T, np.eye(6), atol=1e-5) == (name == "orthogonal tanh")
+        else:
+            assert not layer.bias_hh_l0.any()
+            blocks[name] = layer.bias_ih_l0.detach().numpy().reshape(4, 6)
+    for name, (i, f, candidate, o) in blocks.items():
+        assert not candidate.any() and not o.any()
+        if name == "chrono":
+            assert np.array_equal(i, -f) and f.min() >= 0 and f.max() <= np.log(49) and np.ptp(f) > 0
+        else:
+            assert not i.any() and (f == float(name[-1])).all()
+    errors = iter([0.5, 0.0, 0.5, 0.0, 0.0, 0.5])
+    monkeypatch.setattr(memory, "error", lambda *_: next(errors))
+    found = memory.run("recall", "tanh", 3, 0, 4, 200)
+    assert found["solved"] == 5 * memory.RECIPE["every"]  # two good looks in a row
+    assert found["errors"] == [0.5, 0.0, 0.5, 0.0, 0.0]
+
+
 def test_a_mixture_is_chosen_on_the_validation_text():
     sys.path.insert(0, str(tool.ROOT / "experiments"))
     import language_models
