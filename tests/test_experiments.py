@@ -108,9 +108,10 @@ def test_what_remembers():
     assert share("recall", "forget bias 3", [50]) == 1 > share("recall", "forget bias 3", [100])
     assert share("recall", "chrono", [200]) > 0.5 > share("recall", "forget bias 3", [200])
     assert share("recall", "orthogonal tanh", [50, 100]) > 0.8 and not share("recall", "orthogonal tanh", [200])
-    assert share("adding", "chrono", [20, 50, 100]) > 0.9
+    assert share("recall", "tanh", [20]) == 1 > 2 * share("recall", "forget bias 1", [20])
+    assert share("adding", "chrono", [20, 50, 100]) == 1 == share("adding", "forget bias 0", [20])
     assert share("adding", "forget bias 1", [50]) > share("adding", "forget bias 3", [50])
-    assert share("adding", "tanh", [50, 100]) == share("adding", "orthogonal tanh", [50, 100]) == 0
+    assert share("adding", "tanh", [20, 50, 100]) == share("adding", "orthogonal tanh", [20, 50, 100]) == 0
     assert share("copy", "orthogonal tanh", [20]) > 0.5
     assert not any(share("copy", f"forget bias {b}", [20, 50, 100]) for b in (0, 1, 3))
     assert not share("copy", "chrono", [20, 50, 100])
@@ -139,6 +140,32 @@ def test_who_adds():
     fell = next(run for run in runs["IRNN, larger steps"] if run.get("test") == pushed[2])
     assert fell["step"][np.argmin(fell["valid"])] == 400 and fell["valid"][-1] > 1.3 * min(fell["valid"])
     assert abs(record["always one"] - 1 / 6) < 0.01
+
+
+def test_networks_that_remember_start_as_they_are_called(monkeypatch):
+    sys.path.insert(0, str(tool.ROOT / "experiments"))
+    import memory
+
+    blocks = {}
+    for name in memory.NETWORKS:
+        layer = memory.Model(name, 3, 6, 2, 50, 0).layer
+        if "tanh" in name:
+            W = layer.weight_hh_l0.detach().numpy()
+            assert np.allclose(W @ W.T, np.eye(6), atol=1e-5) == (name == "orthogonal tanh")
+        else:
+            assert not layer.bias_hh_l0.any()
+            blocks[name] = layer.bias_ih_l0.detach().numpy().reshape(4, 6)
+    for name, (i, f, candidate, o) in blocks.items():
+        assert not candidate.any() and not o.any()
+        if name == "chrono":
+            assert np.array_equal(i, -f) and f.min() >= 0 and f.max() <= np.log(49) and np.ptp(f) > 0
+        else:
+            assert not i.any() and (f == float(name[-1])).all()
+    errors = iter([0.5, 0.0, 0.5, 0.0, 0.0, 0.5])
+    monkeypatch.setattr(memory, "error", lambda *_: next(errors))
+    found = memory.run("recall", "tanh", 3, 0, 4, 200)
+    assert found["solved"] == 5 * memory.RECIPE["every"]  # two good looks in a row
+    assert found["errors"] == [0.5, 0.0, 0.5, 0.0, 0.0]
 
 
 def test_a_mixture_is_chosen_on_the_validation_text():
