@@ -49,3 +49,43 @@ def init_stack(
     if both_ways:
         return tuple(BothWays(init(rng, width, hidden), init(rng, width, hidden)) for width in widths)
     return tuple(init(rng, width, hidden) for width in widths)
+
+
+def both(name: str, given) -> BothWays:
+    """Check that something was given for each direction.
+
+    Args:
+        name: the argument's name, for the message.
+        given: what was given.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: if it is no ``BothWays``.
+    """
+    if not isinstance(given, BothWays):
+        raise ValueError(f"{name}: expected BothWays(forwards, backwards), got {type(given).__name__}")
+    return given
+
+
+def for_each(name: str, given: tuple | None, levels: int) -> tuple:
+    """Check that there is one entry for each level.
+
+    Args:
+        name: the argument's name, for the message.
+        given: a tuple, or None for none at all.
+        levels: how many there should be.
+
+    Returns:
+        The tuple, or one of as many times None.
+
+    Raises:
+        ValueError: if it is no tuple or has another length.
+    """
+    if given is None:
+        return (None,) * levels
+    if not isinstance(given, tuple) or len(given) != levels:
+        got = len(given) if isinstance(given, tuple) else type(given).__name__
+        raise ValueError(f"{name}: expected a tuple with one entry for each of {levels} levels, got {got}")
+    return given

@@ -11,7 +11,7 @@ import torch
 from rnncourse import doors
 from rnncourse.gpu import unroll
 from rnncourse.gpu.cells import Cell
-from rnncourse.stack_params import BothWays
+from rnncourse.stack_params import BothWays, both
 
 
 class Tape(NamedTuple):
@@ -113,21 +113,3 @@ def reverse(sequences: torch.Tensor, lengths=None) -> torch.Tensor:
     t = torch.arange(len(sequences), device=sequences.device)[:, None]
     order = torch.where(t < lengths, lengths - 1 - t, t)
     return torch.take_along_dim(sequences, order[:, :, None], dim=0)
-
-
-def both(name: str, given) -> BothWays:
-    """Check that something was given for each direction.
-
-    Args:
-        name: the argument's name, for the message.
-        given: what was given.
-
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: if it is no ``BothWays``.
-    """
-    if not isinstance(given, BothWays):
-        raise ValueError(f"{name}: expected BothWays(forwards, backwards), got {type(given).__name__}")
-    return given

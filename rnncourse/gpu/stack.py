@@ -6,7 +6,7 @@ import torch
 
 from rnncourse.gpu import bidirectional, unroll
 from rnncourse.gpu.cells import Cell
-from rnncourse.stack_params import BothWays
+from rnncourse.stack_params import BothWays, for_each
 
 
 class Tape(NamedTuple):
@@ -104,25 +104,3 @@ def backward(tape: Tape, d_outputs, d_final_state: tuple | None = None) -> Gradi
         found.append(back)
     params, _, starts, hidden = zip(*reversed(found), strict=True)
     return Gradients(params, g, starts, hidden)
-
-
-def for_each(name: str, given: tuple | None, levels: int) -> tuple:
-    """Check that there is one entry for each level.
-
-    Args:
-        name: the argument's name, for the message.
-        given: a tuple, or None for none at all.
-        levels: how many there should be.
-
-    Returns:
-        The tuple, or one of as many times None.
-
-    Raises:
-        ValueError: if it is no tuple or has another length.
-    """
-    if given is None:
-        return (None,) * levels
-    if not isinstance(given, tuple) or len(given) != levels:
-        got = len(given) if isinstance(given, tuple) else type(given).__name__
-        raise ValueError(f"{name}: expected a tuple with one entry for each of {levels} levels, got {got}")
-    return given

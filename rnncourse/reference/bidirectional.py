@@ -11,7 +11,7 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.reference import unroll
 from rnncourse.reference.cells import Cell
-from rnncourse.stack_params import BothWays
+from rnncourse.stack_params import BothWays, both
 
 
 class Tape(NamedTuple):
@@ -112,21 +112,3 @@ def reverse(sequences: np.ndarray, lengths=None) -> np.ndarray:
     t = np.arange(len(sequences))[:, None]
     order = np.where(t < lengths, np.asarray(lengths, np.int64) - 1 - t, t)
     return np.take_along_axis(sequences, order[:, :, None], axis=0)
-
-
-def both(name: str, given) -> BothWays:
-    """Check that something was given for each direction.
-
-    Args:
-        name: the argument's name, for the message.
-        given: what was given.
-
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: if it is no ``BothWays``.
-    """
-    if not isinstance(given, BothWays):
-        raise ValueError(f"{name}: expected BothWays(forwards, backwards), got {type(given).__name__}")
-    return given
