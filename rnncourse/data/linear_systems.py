@@ -75,19 +75,20 @@ def tracking(rate: float = 1.0, acceleration: float = 0.1, blur: float = 1.0) ->
     return LDSParams(A, np.zeros((4, 0)), C, Q, blur**2 * eye, np.zeros(4), start)
 
 
-def ill_conditioned(start: float = 1e10, blur: float = 1e-4, push: float = 1e-8) -> LDSParams:
-    """Position and velocity: nothing is known at first, looks are sharp, and hardly anything is ever disturbed.
+def ill_conditioned(start: float = 1e4, blur: float = 1e-4, push: float = 1e-7) -> LDSParams:
+    """Position, velocity, acceleration: nothing is known at first, looks are sharp, hardly anything is disturbed.
 
     Args:
-        start: standard deviation of both at first.
+        start: standard deviation of all three at first.
         blur: standard deviation of what is seen about the position.
-        push: standard deviation of the noise of both.
+        push: standard deviation of the noise of all three.
 
     Returns:
-        A system with two states and one output.
+        A system with three states and one output.
     """
-    A, C, eye = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 0.0]]), np.eye(2)
-    return LDSParams(A, np.zeros((2, 0)), C, push**2 * eye, np.array([[blur**2]]), np.zeros(2), start**2 * eye)
+    A = np.array([[1.0, 1.0, 0.5], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    eye, C = np.eye(3), np.array([[1.0, 0.0, 0.0]])
+    return LDSParams(A, np.zeros((3, 0)), C, push**2 * eye, np.array([[blur**2]]), np.zeros(3), start**2 * eye)
 
 
 def _root(name: str, covariance) -> np.ndarray:

@@ -117,18 +117,6 @@ def divide(B, P) -> np.ndarray:
     return ((B * scale[..., None, :]) @ inverse) * scale[..., None, :]
 
 
-def transposed(M) -> np.ndarray:
-    """The transpose of a matrix, or of each of a stack of them.
-
-    Args:
-        M: shape (..., rows, columns).
-
-    Returns:
-        A view, shape (..., columns, rows).
-    """
-    return np.swapaxes(M, -1, -2)
-
-
 def symmetric(S) -> np.ndarray:
     """The symmetric part of a matrix.
 
@@ -138,7 +126,7 @@ def symmetric(S) -> np.ndarray:
     Returns:
         (S + S^T) / 2.
     """
-    return 0.5 * (S + transposed(S))
+    return 0.5 * (S + S.mT)
 
 
 def check_covariance(name: str, S) -> None:
@@ -155,7 +143,7 @@ def check_covariance(name: str, S) -> None:
     S = np.real(S)
     size = np.abs(S).max(initial=1e-300)
     lowest = np.linalg.eigvalsh(symmetric(S)).min(initial=0)
-    if np.abs(S - transposed(S)).max(initial=0) > 1e-6 * size or lowest < -1e-6 * size:
+    if np.abs(S - S.mT).max(initial=0) > 1e-6 * size or lowest < -1e-6 * size:
         raise ValueError(f"{name}: expected a symmetric matrix without negative eigenvalues, got {lowest:.2g}")
 
 

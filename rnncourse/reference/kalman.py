@@ -7,7 +7,7 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
 from rnncourse.reference import gaussians
-from rnncourse.reference.gaussians import symmetric, transposed
+from rnncourse.reference.gaussians import symmetric
 from rnncourse.reference.lds_entry import Problem, apply, enter, grouped
 
 FORMS = ("joseph", "short")
@@ -66,11 +66,11 @@ def predict(mean, covariance, A, Q, drive=0.0):
     Returns:
         ``(mean, covariance)`` of z_t.
     """
-    return apply(A, mean) + drive, symmetric(A @ covariance @ transposed(A) + Q)
+    return apply(A, mean) + drive, symmetric(A @ covariance @ A.mT + Q)
 
 
 def update(mean, covariance, C, R, surprise, form: str = "joseph"):
-    """Take in an observation, :eq:`eq-kalman-update`, the covariance as a sum of squares, :eq:`eq-kalman-joseph`.
+    """Take in an observation, :eq:`eq-kalman-update`.
 
     Args:
         mean: p_t, of z_t before, shape (B, H).
@@ -78,23 +78,41 @@ def update(mean, covariance, C, R, surprise, form: str = "joseph"):
         C: emission, shape (O, H) or (B, O, H).
         R: covariance of the noise, shape (O, O) or (B, O, O).
         surprise: e_t = y_t - C p_t, shape (B, O).
-        form: "joseph", or "short": P - K C P, which rounding can make indefinite.
+        form: as in :func:`weigh`.
 
     Returns:
         ``(mean, covariance, K, S)``: of z_t after; the gain; the covariance of the surprise.
+
+    Raises:
+        ValueError: as :func:`weigh`.
+    """
+    after, K, S = weigh(covariance, C, R, form)
+    return mean + apply(K, surprise), after, K, S
+
+
+def weigh(covariance, C, R, form: str = "joseph"):
+    """How much to trust an observation, whatever it says; a sum of squares, :eq:`eq-kalman-joseph`.
+
+    Args:
+        covariance: P_t, of z_t before, shape (H, H) or (B, H, H).
+        C: emission, shape (O, H) or (B, O, H).
+        R: covariance of the noise, shape (O, O) or (B, O, O).
+        form: "joseph", or "short": P - K C P, which rounding makes indefinite sooner.
+
+    Returns:
+        ``(after, K, S)``: the covariance of z_t after; the gain; the covariance of the surprise.
 
     Raises:
         ValueError: if S is singular, or there is no such form.
     """
     doors.one_of("form", form, FORMS)
     CP = C @ covariance
-    S = CP @ transposed(C) + R
-    K = transposed(_divided(S, CP))
+    S = CP @ C.mT + R
+    K = _divided(S, CP).mT
     if form == "short":
-        return mean + apply(K, surprise), covariance - K @ CP, K, S
+        return covariance - K @ CP, K, S
     keep = np.eye(K.shape[-2]) - K @ C
-    after = keep @ covariance @ transposed(keep) + K @ R @ transposed(K)
-    return mean + apply(K, surprise), after, K, S
+    return keep @ covariance @ keep.mT + K @ R @ K.mT, K, S
 
 
 def one_step(mean, covariance, A, C, Q, R, surprise, drive=0.0):
@@ -117,9 +135,9 @@ def one_step(mean, covariance, A, C, Q, R, surprise, drive=0.0):
         ValueError: if the surprise has a singular covariance.
     """
     CP = C @ covariance
-    gain = A @ transposed(_divided(CP @ transposed(C) + R, CP))
+    gain = A @ _divided(CP @ C.mT + R, CP).mT
     closed = A - gain @ C
-    spread = closed @ covariance @ transposed(closed) + gain @ R @ transposed(gain) + Q
+    spread = closed @ covariance @ closed.mT + gain @ R @ gain.mT + Q
     return apply(A, mean) + apply(gain, surprise) + drive, symmetric(spread)
 
 
@@ -141,20 +159,83 @@ def forward(params: LDSParams, outputs, inputs=None, observed=None, lengths=None
             the outputs have a singular covariance.
     """
     given = enter(params, outputs, inputs, observed, lengths)
-    _, A, C, Q, R, mean, covariance, y, *_ = given
-    means, covariances, predicted, spreads, surprises, gains, S = [mean], [covariance], [], [], [], [], []
-    for t in range(len(y)):
-        p, P = predict(means[t], covariances[t], A[t], Q[t], given.drive[t])
-        e = np.where(given.seen[t], y[t] - apply(C[t], p), 0)
-        m, V, K, s = update(p, P, C[t], R[t], e)
-        means.append(m if given.real is None else np.where(given.real[t], m, means[t]))
-        for row, value in zip((covariances, predicted, spreads, surprises, gains, S), (V, p, P, e, K, s), strict=True):
-            row.append(value)
-    S, e = np.stack(S), np.stack(surprises)
+    V, P, K, S = covariances(given)
     precisions = inverse(S)
-    tape = Tape(given, *map(np.stack, (means, covariances, predicted, spreads)), e, precisions, np.stack(gains))
-    shown = tape.means[1:] if given.real is None else np.where(given.real, tape.means[1:], 0)
-    return Filtered(shown, grouped(tape.covariances[1:]), log_likelihood(given, e, S, precisions)), tape
+    m, p, e = means(given, K)
+    tape = Tape(given, m, V, p, P, e, precisions, K)
+    shown = m[1:] if given.real is None else np.where(given.real, m[1:], 0)
+    return Filtered(shown, grouped(V[1:]), log_likelihood(given, e, S, precisions)), tape
+
+
+def covariances(given: Problem) -> tuple:
+    """What the filter will know, before it has seen a thing: this half does not depend on the outputs.
+
+    Where nothing changes from step to step and the covariances have come to rest, the rest is copied.
+
+    Args:
+        given: the system and its data.
+
+    Returns:
+        ``(V, P, K, S)``: covariances of z_0..z_T after each update; before it; gains; of the surprises.
+
+    Raises:
+        ValueError: if a surprise has a singular covariance.
+    """
+    _, A, C, Q, R, _, first, *_ = given
+    lead, (O, H) = first.shape[:-2], C.shape[-2:]
+    dtype = np.result_type(first, A, C, Q, R)
+    V = np.empty((len(A) + 1, *lead, H, H), dtype)
+    P, K, S = (np.empty((len(A), *lead, *size), dtype) for size in ((H, H), (H, O), (O, O)))
+    V[0] = first
+    constant = all(matrix.strides[0] == 0 for matrix in (A, C, Q, R))
+    for t in range(len(A)):
+        P[t] = symmetric(A[t] @ V[t] @ A[t].mT + Q[t])
+        if constant and t and at_rest(P[t], P[t - 1]):
+            for stack in (P, K, S, V[1:]):
+                stack[t:] = stack[t - 1]
+            break
+        V[t + 1], K[t], S[t] = weigh(P[t], C[t], R[t])
+    return V, P, K, S
+
+
+def at_rest(now, before, tolerance: float = 1e-14) -> bool:
+    """Whether a covariance has stopped moving, each entry on the scale of its own two units.
+
+    Args:
+        now: P_t, shape (..., H, H).
+        before: P_{t-1}.
+        tolerance: the change that counts as none.
+
+    Returns:
+        Whether no entry moved by more.
+    """
+    size = np.sqrt(np.abs(np.diagonal(now, axis1=-2, axis2=-1)))
+    return bool((np.abs(now - before) <= tolerance * size[..., :, None] * size[..., None, :]).all())
+
+
+def means(given: Problem, gains) -> tuple:
+    """What the filter believes: the half that looks at the outputs.
+
+    Args:
+        given: the system and its data.
+        gains: K, from :func:`covariances`.
+
+    Returns:
+        ``(m, p, e)``: means of z_0..z_T after each update; before it; the surprises.
+    """
+    _, A, C, _, _, first, _, y, _, drive, seen, real = given
+    m = np.empty((len(y) + 1, *first.shape), np.result_type(first, gains, y, drive))
+    p, e = np.empty_like(m[1:]), np.empty(y.shape, m.dtype)
+    m[0], whole = first, bool(seen.all())
+    for t in range(len(y)):
+        p[t] = apply(A[t], m[t]) + drive[t]
+        e[t] = y[t] - apply(C[t], p[t])
+        if not whole:
+            e[t][~seen[t]] = 0
+        m[t + 1] = p[t] + apply(gains[t], e[t])
+        if real is not None:
+            m[t + 1] = np.where(real[t], m[t + 1], m[t])
+    return m, p, e
 
 
 def inverse(S) -> np.ndarray:

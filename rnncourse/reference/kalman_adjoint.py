@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncourse.reference.gaussians import transposed
 from rnncourse.reference.kalman import Tape
 from rnncourse.reference.lds_entry import apply
 
@@ -53,14 +52,14 @@ def sweep(tape: Tape) -> Adjoint:
         C, A, W = given.C[t], given.A[t], precisions[t]
         keep = np.eye(K.shape[-2]) - K[t] @ C
         MK, WC = M @ K[t], W @ C
-        epsilon = apply(W, tape.surprises[t]) - apply(transposed(K[t]), mu)
-        E, X = W + transposed(K[t]) @ MK, WC - transposed(MK) @ keep
-        lam, L = mu + apply(transposed(C), epsilon), transposed(C) @ WC + transposed(keep) @ M @ keep
+        epsilon = apply(W, tape.surprises[t]) - apply(K[t].mT, mu)
+        E, X = W + K[t].mT @ MK, WC - MK.mT @ keep
+        lam, L = mu + apply(C.mT, epsilon), C.mT @ WC + keep.mT @ M @ keep
         if given.real is not None:
             row, matrix = given.real[t], given.real[t][:, :, None]
             lam, epsilon = np.where(row, lam, 0), np.where(row, epsilon, 0)
             L, E, X = (np.where(matrix, part, 0) for part in (L, E, X))
-        mu, M = apply(transposed(A), lam), transposed(A) @ L @ A
+        mu, M = apply(A.mT, lam), A.mT @ L @ A
         for kept, new in zip(found, (lam, L, mu, M, epsilon, E, X), strict=True):
             kept.append(new)
     return Adjoint(*(np.stack(kept[::-1]) for kept in found))

@@ -8,7 +8,7 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
 from rnncourse.reference import kalman, smoother
-from rnncourse.reference.gaussians import divide, symmetric, transposed
+from rnncourse.reference.gaussians import divide, symmetric
 from rnncourse.reference.lds_entry import grouped
 
 
@@ -150,7 +150,7 @@ def emissions(tape: kalman.Tape, moments: smoother.Smoothed) -> Regression:
     told = (R * np.swapaxes(cover, -1, -2)) @ np.linalg.inv(grouped(given.R)) * np.swapaxes(cover, -1, -2)
     rest = C - told @ (C * cover)
     filled = (told @ given.outputs[..., None] + rest @ m[..., None])[..., 0]
-    noise = rest @ V @ transposed(rest) + R - told @ (R * cover)
+    noise = rest @ V @ rest.mT + R - told @ (R * cover)
     return Regression(m[real], filled[real], _total(V, real), _total(rest @ V, real), _total(symmetric(noise), real))
 
 

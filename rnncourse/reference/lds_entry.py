@@ -78,8 +78,8 @@ def enter(params: lds_params.LDSParams, outputs, inputs=None, observed=None, len
     y = np.where(seen, y, 0)
     doors.finite("outputs", y)
     pattern, shared = _pattern(seen, real, max(matrix.ndim for matrix in params[:5]) < 4)
-    A, W, C, Q, R = (_by_step(matrix, T, B, shared) for matrix in params[:5])
-    Q, R, P = symmetric(Q), symmetric(R), symmetric(params.initial_covariance)
+    Q, R, P = (symmetric(getattr(params, name)) for name in lds_params.COVARIANCES)
+    A, W, C, Q, R = (_by_step(matrix, T, B, shared) for matrix in (*params[:3], Q, R))
     if not pattern.all():
         C = C * pattern[..., None]
         R = R * (pattern[..., :, None] & pattern[..., None, :]) + np.eye(O) * ~pattern[..., None]
@@ -100,6 +100,20 @@ def apply(matrix, rows) -> np.ndarray:
         The products as rows, shape (B, K).
     """
     return rows @ matrix.T if matrix.ndim == 2 else (matrix @ rows[:, :, None])[:, :, 0]
+
+
+def flat(rows, matrix) -> np.ndarray:
+    """One matrix times every row of every step, as one product.
+
+    Args:
+        rows: shape (T, B, N).
+        matrix: shape (K, N).
+
+    Returns:
+        The products as rows, shape (T, B, K).
+    """
+    T, B, N = rows.shape
+    return (rows.reshape(T * B, N) @ matrix.T).reshape(T, B, len(matrix))
 
 
 def grouped(stack) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse.reference import kalman_adjoint
-from rnncourse.reference.gaussians import divide, symmetric, transposed
+from rnncourse.reference.gaussians import divide, symmetric
 from rnncourse.reference.kalman import Tape
 from rnncourse.reference.lds_entry import apply, grouped
 
@@ -38,11 +38,11 @@ def rts(tape: Tape) -> Smoothed:
     means, covariances, cross = [mean], [V], []
     for t in reversed(range(len(tape.gains))):
         before, F, A = tape.means[t], tape.covariances[t], given.A[t]
-        G = divide(F @ transposed(A), tape.predicted_covariances[t])
+        G = divide(F @ A.mT, tape.predicted_covariances[t])
         keep = np.eye(F.shape[-1]) - G @ A
         moved = before + apply(G, mean - tape.predicted_means[t])
-        spread = symmetric(keep @ F @ transposed(keep) + G @ (V + given.Q[t]) @ transposed(G))
-        both = V @ transposed(G)
+        spread = symmetric(keep @ F @ keep.mT + G @ (V + given.Q[t]) @ G.mT)
+        both = V @ G.mT
         if given.real is None:
             mean, V = moved, spread
         else:  # a sequence begins to look back at its own last step

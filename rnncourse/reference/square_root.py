@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference.gaussians import transposed
 from rnncourse.reference.kalman import SINGULAR
 from rnncourse.reference.lds_entry import apply, enter, grouped
 
@@ -128,7 +127,7 @@ def triangular(M) -> np.ndarray:
     Returns:
         L, shape (..., N, N).
     """
-    return transposed(np.linalg.qr(transposed(M), mode="r"))
+    return np.linalg.qr(M.mT, mode="r").mT
 
 
 def _roots(stack) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
 from rnncourse.reference import gaussians, kalman
-from rnncourse.reference.lds_entry import Problem, enter
+from rnncourse.reference.gaussians import symmetric
+from rnncourse.reference.lds_entry import Problem, enter, flat
 
 
 class Settled(NamedTuple):
@@ -51,7 +52,7 @@ def settle(params: LDSParams, steps: int, tolerance: float = 1e-14) -> Settled:
     Args:
         params: the system; no matrix may change with time.
         steps: T, where to stop if they have not settled before.
-        tolerance: the change that counts as none, relative to the largest entry.
+        tolerance: the change of a covariance that counts as none, as in ``kalman.at_rest``.
 
     Returns:
         The first n of them, n <= T.
@@ -74,7 +75,7 @@ def forward(params: LDSParams, outputs, inputs=None, lengths=None, tolerance: fl
         outputs: y, shape (T, B, O). In padding it may hold anything, NaN included.
         inputs: x, shape (T, B, D); may be left out where D is 0.
         lengths: real steps of each sequence, shape (B,); all T unless given.
-        tolerance: the change of a covariance in one step that counts as none, relative to its largest entry.
+        tolerance: the change of a covariance in one step that counts as none, as in ``kalman.at_rest``.
 
     Returns:
         What is known after each step.
@@ -94,10 +95,10 @@ def forward(params: LDSParams, outputs, inputs=None, lengths=None, tolerance: fl
         p = m @ A.T + given.drive[t]
         means[t] = m = p + (given.outputs[t] - p @ C.T) @ K[t].T
     keep = np.eye(len(A)) - K[-1] @ C
-    push = given.outputs[n:] @ K[-1].T + given.drive[n:] @ keep.T
+    push = flat(given.outputs[n:], K[-1]) + flat(given.drive[n:], keep)
     means[n:] = recurrence(keep @ A, push, m)
-    predicted = np.concatenate([given.mean[None], means[:-1]]) @ A.T + given.drive
-    likelihood = _log_likelihood(given, given.outputs - predicted @ C.T, settled.surprises)
+    predicted = flat(np.concatenate([given.mean[None], means[:-1]]), A) + given.drive
+    likelihood = _log_likelihood(given, given.outputs - flat(predicted, C), settled.surprises)
     return Steady(means if given.real is None else np.where(given.real, means, 0), settled.filtered, likelihood)
 
 
@@ -111,38 +112,39 @@ def recurrence(M, push, start, block: int | None = None) -> np.ndarray:
         M: shape (H, H).
         push: shape (T, B, H).
         start: h_0, shape (B, H).
-        block: steps in a block; about the square root of T unless given.
+        block: steps in a block; fewer than the square root of T unless given.
 
     Returns:
         h_1..h_T, shape (T, B, H).
     """
     T, B, H = push.shape
-    k = block or max(1, int(np.sqrt(T)))
+    k = block or max(1, int(0.5 * np.sqrt(T)))
     blocks = -(-T // k)
-    h = np.zeros((k, blocks, B, H), push.dtype)
-    padded = np.concatenate([push, np.zeros((blocks * k - T, B, H), push.dtype)]).reshape(blocks, k, B, H)
-    row = np.zeros((blocks, B, H), push.dtype)
-    powers = [np.eye(H)]
-    for i in range(k):
-        h[i] = row = row @ M.T + padded[:, i]
-        powers.append(M @ powers[-1])
-    starts = np.empty((blocks, B, H), push.dtype)
+    padded = np.concatenate([push, np.zeros((blocks * k - T, B, H), push.dtype)]).reshape(blocks, k, B * H)
+    h = padded.swapaxes(0, 1).reshape(k, blocks * B, H)  # by the step within the block; a copy
+    power = M
+    for i in range(1, k):
+        h[i] += h[i - 1] @ M.T
+        power = M @ power
+    starts, ends = np.empty((blocks, B, H), push.dtype), h[-1].reshape(blocks, B, H)
     for j in range(blocks):
         starts[j] = start
-        start = start @ powers[k].T + h[-1, j]
+        start = start @ power.T + ends[j]
+    pushed = starts.reshape(blocks * B, H)
     for i in range(k):
-        h[i] += starts @ powers[i + 1].T
-    return h.swapaxes(0, 1).reshape(blocks * k, B, H)[:T]
+        pushed = pushed @ M.T
+        h[i] += pushed
+    return h.reshape(k, blocks, B * H).swapaxes(0, 1).reshape(blocks * k, B, H)[:T]
 
 
 def _settle(given: Problem, steps: int, tolerance: float) -> Settled:
     A, C, Q, R = (matrix[0] for matrix in (given.A, given.C, given.Q, given.R))
-    V, surprise, nothing, found = given.covariance, np.zeros((1, len(R))), np.zeros((1, len(A))), []
+    V, found = given.covariance, []
     for _ in range(steps):
-        _, P = kalman.predict(nothing, V, A, Q)
-        _, V, K, S = kalman.update(nothing, P, C, R, surprise)
+        P = symmetric(A @ V @ A.mT + Q)
+        V, K, S = kalman.weigh(P, C, R)
         found.append((P, V, K, S))
-        if len(found) > 1 and np.abs(P - found[-2][0]).max() <= tolerance * np.abs(P).max():
+        if len(found) % 8 == 0 and kalman.at_rest(P, found[-2][0], tolerance):  # looking costs as much as a step
             break
     return Settled(*map(np.stack, zip(*found, strict=True)))
 
@@ -153,7 +155,7 @@ def _log_likelihood(given: Problem, surprises, S) -> np.ndarray:
     precisions, sizes = kalman.inverse(S), gaussians.log_determinant(S)
     distance = np.empty(surprises.shape[:2])
     distance[:n] = ((surprises[:n] @ precisions) * surprises[:n]).sum(axis=-1)
-    distance[n:] = ((surprises[n:] @ precisions[-1]) * surprises[n:]).sum(axis=-1)
+    distance[n:] = (flat(surprises[n:], precisions[-1]) * surprises[n:]).sum(axis=-1)
     sizes = np.concatenate([sizes, np.full(T - n, sizes[-1])])[:, None]
     terms = -0.5 * (distance + sizes + surprises.shape[-1] * np.log(2 * np.pi))
     return terms.sum(axis=0) if given.real is None else np.where(given.real[:, :, 0], terms, 0).sum(axis=0)

@@ -1,0 +1,195 @@
+"""The Kalman filter against the conditioning of one dense Gaussian, on both floors."""
+
+import lds_oracles as oracles
+import numpy as np
+import pytest
+from lds_battery import FLOORS, alone, both_floors, cases, draw, group, on
+from proof import agree, verifies
+
+from rnncourse import lds_params
+from rnncourse.lds_params import LDSParams
+from rnncourse.reference import kalman, lds_entry
+
+SCALAR = LDSParams(*(np.ones((1, n)) for n in (1, 0, 1, 1, 1)), np.zeros(1), np.zeros((1, 1)))
+
+
+@both_floors
+@cases
+@verifies("eq-kalman-update", oracle="conditioning of the dense joint")
+@verifies("eq-kalman-joseph", oracle="conditioning of the dense joint")
+def test_what_is_known_after_each_step(floor, case):
+    p, options = draw(case)
+    found, _ = on(floor, "kalman.forward")(p.params, p.y, p.x, **options)
+    for b in range(p.B):
+        for t in range(1, p.lengths[b] + 1):
+            mean, covariance = oracles.filtered(*alone(p, b), t)
+            agree(found.means[t - 1, b], mean, 1e-10)
+            agree(group(found.covariances, b)[t - 1], covariance, 1e-10)
+        assert not found.means[p.lengths[b] :, b].any()
+
+
+@both_floors
+@cases
+@verifies("eq-kalman-likelihood", oracle="density of the dense joint")
+def test_the_likelihood(floor, case):
+    p, options = draw(case)
+    found, _ = on(floor, "kalman.forward")(p.params, p.y, p.x, **options)
+    for b in np.flatnonzero(p.lengths):
+        agree(found.log_likelihood[b], oracles.given(*alone(p, b))[2].numpy(), 1e-10)
+    assert not found.log_likelihood[p.lengths == 0].any()
+
+
+@both_floors
+@cases
+@verifies("eq-kalman-predict", oracle="conditioning of the dense joint")
+def test_what_is_known_before_each_step(floor, case):
+    p, options = draw(case)
+    tape = on(floor, "kalman.forward")(p.params, p.y, p.x, **options)[1]
+    spreads = lds_entry.grouped(tape.predicted_covariances)
+    for b in range(p.B):
+        params, x, y, seen = alone(p, b)
+        for t in range(1, p.lengths[b] + 1):
+            before = seen.copy()
+            before[t - 1 :] = False
+            mean, covariance = oracles.filtered(params, x, y, before, t)
+            agree(tape.predicted_means[t - 1, b], mean, 1e-10)
+            agree(group(spreads, b)[t - 1], covariance, 1e-10)
+
+
+@both_floors
+@verifies("eq-kalman-one-step", oracle="conditioning of the dense joint")
+def test_from_one_prediction_to_the_next(floor):
+    p, _ = draw("plain")
+    A, W, C, Q, R, m, P = p.params
+    mean, spread = p.x[0] @ W.T + A @ m, A @ P @ A.T + Q
+    step = on(floor, "kalman.one_step")
+    for t in range(1, p.T):
+        mean, spread = step(mean, spread, A, C, Q, R, p.y[t - 1] - mean @ C.T, p.x[t] @ W.T)
+        for b in range(p.B):
+            seen = p.seen[:, b].copy()
+            seen[t:] = False
+            oracle, covariance = oracles.filtered(p.params, p.x[:, b], p.y[:, b], seen, t + 1)
+            agree(mean[b], oracle, 1e-10)
+            agree(spread, covariance, 1e-10)
+
+
+@verifies("eq-kalman-riccati", oracle="the golden ratio")
+def test_the_covariance_settles_at_a_fixed_point():
+    """A walk with unit steps, seen with unit noise: P = 1 + P / (1 + P)."""
+    found, tape = kalman.forward(SCALAR, np.zeros((60, 1, 1)))
+    golden = (1 + np.sqrt(5)) / 2
+    agree(tape.predicted_covariances[-1], [[golden]], 1e-14)
+    agree(found.covariances[-1, 0], [[1 / golden]], 1e-14)
+    agree(tape.gains[-1], [[1 / golden]], 1e-14)
+
+
+def test_by_hand():
+    found, _ = kalman.forward(SCALAR, np.array([2.0, 1.0])[:, None, None])
+    assert np.allclose(found.means[:, 0, 0], [1, 1]) and np.allclose(found.covariances[:, 0, 0, 0], [1 / 2, 3 / 5])
+
+
+@both_floors
+def test_sequences_that_see_alike_share_their_covariance(floor):
+    p, _ = draw("plain")
+    forward = on(floor, "kalman.forward")
+    shared = forward(p.params, p.y, p.x)[0]
+    apart = forward(p.params, p.y, p.x, observed=np.arange(p.B) < np.full((p.T, 1), p.B - 1))[0]
+    assert shared.covariances.shape[1] == 1 and apart.covariances.shape[1] == p.B
+    agree(apart.means[:, : p.B - 1], shared.means[:, : p.B - 1], 1e-13)
+    lengths = np.array([p.T, 2, 4])
+    agree(forward(p.params, p.y, p.x, lengths=lengths)[0].means[:4, 2], shared.means[:4, 2], 1e-14)
+
+
+def test_nobody_sees_the_future_or_a_neighbour():
+    p, _ = draw("plain")
+    moved = p.y.copy()
+    moved[3:, :] += 1
+    moved[:, 1] += 1
+    one, other = (kalman.forward(p.params, y, p.x)[0].means for y in (p.y, moved))
+    assert np.array_equal(one[:3, [0, 2]], other[:3, [0, 2]]) and not np.isclose(one[3:], other[3:]).any()
+
+
+def test_a_long_run_ends_like_one_that_never_stopped_counting():
+    """Where the covariances rest, the rest is copied; a system that changes in name only is run to its end."""
+    p = oracles.problem(0, T=400, B=1)
+    copied, _ = kalman.forward(p.params, p.y, p.x)
+    spelt = p.params._replace(transition=np.tile(p.params.transition, (p.T, 1, 1)))
+    counted, _ = kalman.forward(spelt, p.y, p.x)
+    agree(copied.means, counted.means, 1e-12)
+    agree(copied.covariances, counted.covariances, 1e-12)
+    agree(copied.log_likelihood, counted.log_likelihood, 1e-12)
+
+
+def test_what_never_rests_is_not_taken_for_resting():
+    """A walk that nobody sees grows by the same little at every step; beside it lies a large, settled variance."""
+    C, Q, P = np.array([[1.0, 0.0]]), np.diag([1e6, 1e-9]), np.diag([1.0, 0.0])
+    system = LDSParams(np.eye(2), np.zeros((2, 0)), C, Q, np.eye(1), np.zeros(2), P)
+    found, _ = kalman.forward(system, np.zeros((1000, 1, 1)))
+    agree(found.covariances[:, 0, 1, 1], 1e-9 * np.arange(1, 1001), 1e-10)
+
+
+@both_floors
+def test_single_precision_stays_single(floor):
+    p, _ = draw("plain")
+    single = type(p.params)(*(part.astype(np.float32) for part in p.params))
+    found, _ = on(floor, "kalman.forward")(single, p.y.astype(np.float32), p.x.astype(np.float32))
+    right, _ = kalman.forward(p.params, p.y, p.x)
+    assert found.means.dtype == found.covariances.dtype == np.float32
+    agree(found.means, right.means, 1e-5)
+
+
+@both_floors
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"y": np.zeros((6, 3, 3))}, "outputs"),
+        ({"y": np.zeros((6, 3))}, "outputs"),
+        ({"y": np.full((6, 3, 2), np.nan)}, "outputs"),
+        ({"x": None}, "inputs"),
+        ({"x": np.zeros((6, 3, 1))}, "inputs"),
+        ({"x": np.full((6, 3, 2), np.inf)}, "inputs"),
+        ({"observed": np.ones((6, 2), bool)}, "observed"),
+        ({"observed": np.ones((6, 3))}, "observed"),
+        ({"lengths": np.array([1, 2])}, "lengths"),
+        ({"lengths": np.array([1, 2, 7])}, "lengths"),
+        ({"transition": np.ones((3, 2))}, "transition"),
+        ({"transition": np.ones((5, 3, 3))}, "transition"),
+        ({"transition": np.ones((6, 2, 3, 3))}, "transition"),
+        ({"emission": np.ones((2, 2))}, "emission"),
+        ({"emission": np.full((2, 3), np.nan)}, "emission"),
+        ({"input_weights": np.ones((2, 2))}, "input_weights"),
+        ({"state_noise": -np.eye(3)}, "state_noise"),
+        ({"state_noise": np.triu(np.ones((3, 3)))}, "state_noise"),
+        ({"output_noise": np.diag([1.0, -1.0])}, "output_noise"),
+        ({"initial_mean": np.ones((1, 3))}, "initial_mean"),
+        ({"initial_covariance": np.ones((2, 2))}, "initial_covariance"),
+        ({"initial_covariance": np.diag([1.0, 1.0, -1.0])}, "initial_covariance"),
+        ({"output_noise": np.zeros((2, 2)), "emission": np.zeros((2, 3))}, "output_noise"),
+    ],
+)
+def test_doors(floor, change, name):
+    p, _ = draw("plain")
+    fields = {key: value for key, value in change.items() if key in LDSParams._fields}
+    arguments = {"y": p.y, "x": p.x} | {key: value for key, value in change.items() if key not in fields}
+    y, x = arguments.pop("y"), arguments.pop("x")
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        on(floor, "kalman.forward")(p.params._replace(**fields), y, x, **arguments)
+
+
+def test_the_step_where_it_went_wrong_is_named():
+    p, _ = draw("varying")
+    C, R = p.params.emission.copy(), p.params.output_noise.copy()
+    C[3] = 0
+    R[3] = 0
+    S = C @ np.ones((6, 3, 3)) @ np.swapaxes(C, 1, 2) + R
+    S += np.eye(2) * (np.arange(6) != 3)[:, None, None]
+    with pytest.raises(ValueError, match="at step 4"):
+        kalman.inverse(S)
+    with pytest.raises(ValueError, match="^form: "):
+        kalman.weigh(np.eye(2), np.eye(2), np.eye(2), "long")
+
+
+def test_floors_are_two():
+    assert FLOORS == ("reference", "gpu")
+    with pytest.raises(ValueError, match="^params: "):
+        lds_params.check(tuple(SCALAR), 1, 1)
