@@ -37,9 +37,7 @@ MATRICES = LDSParams._fields[:5]  # those that may change with time
 COVARIANCES = ("state_noise", "output_noise", "initial_covariance")
 
 
-def init_lds(
-    rng: np.random.Generator, states: int, outputs: int, inputs: int = 0, radius: float = 0.9
-) -> LDSParams:
+def init_lds(rng: np.random.Generator, states: int, outputs: int, inputs: int = 0, radius: float = 0.9) -> LDSParams:
     """Start a linear system: a scaled rotation for A, random W_x and C, unit noises, z_0 standard normal.
 
     Args:

@@ -38,6 +38,7 @@ def problem(seed=0, T=6, B=3, H=3, O=2, D=2, **options):
 
 def varying(p):
     """The same problem with matrices that change from step to step."""
+
     def spread(matrix):
         scale = 1 + 0.3 * p.rng.standard_normal((p.T, 1, 1)) ** 2
         return matrix * scale

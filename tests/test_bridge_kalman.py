@@ -65,10 +65,10 @@ def test_doors():
         bridge_kalman.lds_from_filterpy(StandIn(3, 2))
     model = bridge_kalman.lds_to_filterpy(oracles.system(1), StandIn(3, 2))
     model.H = np.ones((2, 4))
-    with pytest.raises(ValueError, match="^emission: "):
+    with pytest.raises(ValueError, match=r"^emission: "):
         bridge_kalman.lds_from_filterpy(model)
     params = oracles.system(1)
-    with pytest.raises(ValueError, match="^transition: "):
+    with pytest.raises(ValueError, match=r"^transition: "):
         bridge_kalman.lds_to_filterpy(params._replace(transition=params.transition[None]), StandIn(3, 2))
-    with pytest.raises(ValueError, match="^state_noise: "):
+    with pytest.raises(ValueError, match=r"^state_noise: "):
         bridge_kalman.lds_to_filterpy(params._replace(state_noise=np.triu(np.ones((3, 3)))), StandIn(3, 2))

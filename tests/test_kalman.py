@@ -185,11 +185,11 @@ def test_the_step_where_it_went_wrong_is_named():
     S += np.eye(2) * (np.arange(6) != 3)[:, None, None]
     with pytest.raises(ValueError, match="at step 4"):
         kalman.inverse(S)
-    with pytest.raises(ValueError, match="^form: "):
+    with pytest.raises(ValueError, match=r"^form: "):
         kalman.weigh(np.eye(2), np.eye(2), np.eye(2), "long")
 
 
 def test_floors_are_two():
     assert FLOORS == ("reference", "gpu")
-    with pytest.raises(ValueError, match="^params: "):
+    with pytest.raises(ValueError, match=r"^params: "):
         lds_params.check(tuple(SCALAR), 1, 1)

@@ -4,7 +4,7 @@ import lds_oracles as oracles
 import numpy as np
 import pytest
 import torch
-from lds_battery import alone, both_floors, cases, draw, on
+from lds_battery import alone, both_floors, cases, draw
 from proof import agree, verifies
 
 from rnncourse import gradcheck
@@ -36,7 +36,10 @@ def test_gradients(floor, case):
     weights = p.rng.standard_normal(p.B)
     ours = by_hand(floor, p, options, weights)
     if case == "by sequence":
-        parts = [oracles.likelihood_gradients(a, x[:, None], y[:, None], s[:, None], [w]) for (a, x, y, s), w in zip([alone(p, b) for b in range(p.B)], weights, strict=True)]
+        parts = [
+            oracles.likelihood_gradients(a, x[:, None], y[:, None], s[:, None], [w])
+            for (a, x, y, s), w in zip([alone(p, b) for b in range(p.B)], weights, strict=True)
+        ]
         by_step = [np.stack([part[0][i] for part in parts], axis=1) for i in range(5)]
         params = LDSParams(*by_step, *(sum(part[0][i] for part in parts) for i in (5, 6)))
         d_y = np.concatenate([part[2] for part in parts], axis=1)
@@ -45,7 +48,7 @@ def test_gradients(floor, case):
         params, d_x, d_y = oracles.likelihood_gradients(p.params, x, p.truth, p.seen, weights)
         if p.D:
             agree(ours.inputs * (np.arange(p.T)[:, None] < p.lengths)[:, :, None], d_x, 1e-9)
-    for name, part, oracle in zip(LDSParams._fields, ours.params, params, strict=True):
+    for _name, part, oracle in zip(LDSParams._fields, ours.params, params, strict=True):
         if oracle.size:
             agree(part, oracle, 1e-8 if case == "large mean" else 1e-9)
     agree(ours.outputs, np.where(p.seen, d_y, 0), 1e-9)
@@ -107,7 +110,7 @@ def test_weights_default_to_one_and_add_up():
 def test_doors(floor):
     p, _ = draw("plain")
     _, tape = lds_likelihood_on(floor, "forward")(p.params, p.y, p.x)
-    with pytest.raises(ValueError, match="^d_log_likelihood: "):
+    with pytest.raises(ValueError, match=r"^d_log_likelihood: "):
         lds_likelihood_on(floor, "backward")(tape, np.ones(p.B + 1))
 
 
@@ -118,4 +121,6 @@ def test_training_on_tensors_stays_in_the_callers_graph():
     p, _ = draw("plain")
     params = type(p.params)(*(part.requires_grad_() for part in bridge.to_torch(p.params)))
     twin.forward(params, torch.tensor(p.y), torch.tensor(p.x))[0].sum().backward()
-    agree(params.transition.grad, lds_likelihood.backward(kalman.forward(p.params, p.y, p.x)[1]).params.transition, 1e-12)
+    agree(
+        params.transition.grad, lds_likelihood.backward(kalman.forward(p.params, p.y, p.x)[1]).params.transition, 1e-12
+    )

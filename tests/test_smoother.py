@@ -42,7 +42,10 @@ def log_likelihood_from(p, b, t, mean, spread):
     A, W, C, Q, R, _, _ = (torch.as_tensor(part) for part in p.params)
     H = len(mean)
     # the Gaussian of z_t is that of z_0 in a system whose first step stands still
-    still = [torch.stack([first, *[rest] * (p.T - t)]) for first, rest in ((torch.eye(H).to(A), A), (0 * W, W), (C, C), (0 * Q, Q), (R, R))]
+    still = [
+        torch.stack([first, *[rest] * (p.T - t)])
+        for first, rest in ((torch.eye(H).to(A), A), (0 * W, W), (C, C), (0 * Q, Q), (R, R))
+    ]
     system = type(p.params)(*still, mean, torch.as_tensor(spread))
     return oracles.given(system, p.x[t - 1 :, b], p.y[t - 1 :, b], p.seen[t - 1 :, b])[2]
 
@@ -70,7 +73,9 @@ def test_the_last_state_is_that_of_the_filter():
     found, tape = kalman.forward(p.params, p.y, p.x)
     smooth = smoother.rts(tape)
     assert np.array_equal(smooth.means[-1], found.means[-1])
-    assert (np.trace(smooth.covariances[1:-1, 0], axis1=1, axis2=2) < np.trace(found.covariances[:-1, 0], axis1=1, axis2=2)).all()
+    assert (
+        np.trace(smooth.covariances[1:-1, 0], axis1=1, axis2=2) < np.trace(found.covariances[:-1, 0], axis1=1, axis2=2)
+    ).all()
 
 
 def test_without_outputs_nothing_is_learned():
@@ -92,7 +97,9 @@ def test_a_constant_seen_again_and_again(form):
     y = np.random.default_rng(0).standard_normal((50, 2, 1)) + 3
     found = getattr(smoother, form)(kalman.forward(system, y)[1])
     assert np.allclose(found.means, y.sum(axis=0) / (50 + 4), rtol=1e-12)
-    assert np.allclose(found.covariances, 4 / 54, rtol=1e-12) and np.allclose(found.cross_covariances, 4 / 54, rtol=1e-12)
+    assert np.allclose(found.covariances, 4 / 54, rtol=1e-12) and np.allclose(
+        found.cross_covariances, 4 / 54, rtol=1e-12
+    )
 
 
 @both_floors

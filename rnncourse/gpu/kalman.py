@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 
 from rnncourse import doors
-from rnncourse.lds_params import LDSParams
 from rnncourse.gpu import gaussians
 from rnncourse.gpu.gaussians import symmetric
 from rnncourse.gpu.lds_entry import Problem, apply, enter, grouped
+from rnncourse.lds_params import LDSParams
 
 FORMS = ("joseph", "short")
 SINGULAR = "output_noise: expected a positive definite covariance of the outputs, C P C^T + R; it is singular"

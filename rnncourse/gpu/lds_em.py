@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 
 from rnncourse import doors
-from rnncourse.lds_params import LDSParams
 from rnncourse.gpu import kalman, smoother
 from rnncourse.gpu.gaussians import divide, symmetric
 from rnncourse.gpu.lds_entry import grouped
+from rnncourse.lds_params import LDSParams
 
 
 class Fit(NamedTuple):
@@ -127,7 +127,9 @@ def transitions(tape: kalman.Tape, moments: smoother.Smoothed) -> Regression:
     V, cross = moments.covariances, moments.cross_covariances
     D = given.inputs.shape[-1]
     own = torch.nn.functional.pad(_total(V[:-1], real), (0, D, 0, D))
-    return Regression(causes, m[1:][real], own, torch.nn.functional.pad(_total(cross, real), (0, D)), _total(V[1:], real))
+    return Regression(
+        causes, m[1:][real], own, torch.nn.functional.pad(_total(cross, real), (0, D)), _total(V[1:], real)
+    )
 
 
 def emissions(tape: kalman.Tape, moments: smoother.Smoothed) -> Regression:
@@ -199,7 +201,11 @@ def residual(data: Regression, weights) -> torch.Tensor:
 
 
 def _real(given) -> torch.Tensor:
-    return torch.ones(given.outputs.shape[:2], dtype=torch.bool, device=given.outputs.device) if given.real is None else given.real[:, :, 0]
+    return (
+        torch.ones(given.outputs.shape[:2], dtype=torch.bool, device=given.outputs.device)
+        if given.real is None
+        else given.real[:, :, 0]
+    )
 
 
 def _total(stack, real) -> torch.Tensor:

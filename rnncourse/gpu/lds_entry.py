@@ -102,20 +102,6 @@ def apply(matrix, rows) -> torch.Tensor:
     return rows @ matrix.T if matrix.ndim == 2 else (matrix @ rows[:, :, None])[:, :, 0]
 
 
-def flat(rows, matrix) -> torch.Tensor:
-    """One matrix times every row of every step, as one product.
-
-    Args:
-        rows: shape (T, B, N).
-        matrix: shape (K, N).
-
-    Returns:
-        The products as rows, shape (T, B, K).
-    """
-    T, B, N = rows.shape
-    return (rows.reshape(T * B, N) @ matrix.T).reshape(T, B, len(matrix))
-
-
 def grouped(stack) -> torch.Tensor:
     """Give what all sequences share an axis of length 1 where the others have B.
 
@@ -139,7 +125,11 @@ def _inputs(inputs, real, shape: tuple) -> torch.Tensor:
 
 
 def _seen(observed, real, shape: tuple, device) -> torch.Tensor:
-    seen = torch.ones(shape, dtype=torch.bool, device=device) if observed is None else torch.as_tensor(observed, device=device)
+    seen = (
+        torch.ones(shape, dtype=torch.bool, device=device)
+        if observed is None
+        else torch.as_tensor(observed, device=device)
+    )
     if seen.dtype != torch.bool:
         raise ValueError(f"observed: expected booleans, got {seen.dtype}")
     doors.shape("observed", seen, tuple(shape[: max(seen.ndim, 2)]))

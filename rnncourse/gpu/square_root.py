@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from rnncourse.lds_params import LDSParams
-from rnncourse.gpu.kalman import SINGULAR
+from rnncourse.gpu import kalman
 from rnncourse.gpu.lds_entry import apply, enter, grouped
+from rnncourse.lds_params import LDSParams
 
 
 class Rooted(NamedTuple):
@@ -80,7 +80,7 @@ def update(mean, factor, C, root_R, surprise):
     both = triangular(torch.cat([top, torch.cat([empty, factor], dim=-1)], dim=-2))
     root_S = both[..., :O, :O]
     if not torch.diagonal(root_S, dim1=-2, dim2=-1).all():
-        raise ValueError(SINGULAR)
+        raise ValueError(kalman.SINGULAR)
     whitened = apply(torch.linalg.inv(root_S), surprise)
     return mean + apply(both[..., O:, :O], whitened), both[..., O:, O:], whitened, root_S
 
@@ -116,7 +116,9 @@ def forward(params: LDSParams, outputs, inputs=None, observed=None, lengths=None
     half = torch.log(torch.abs(torch.diagonal(grouped(torch.stack(sizes)), dim1=-2, dim2=-1))).sum(dim=-1)
     terms = -0.5 * ((w * w).sum(dim=-1) + given.seen.sum(dim=-1).to(w) * math.log(2 * math.pi)) - half
     terms = terms if real is None else torch.where(real[:, :, 0], terms, 0)
-    return Rooted(means if real is None else torch.where(real, means, 0), grouped(torch.stack(factors)), terms.sum(dim=0))
+    return Rooted(
+        means if real is None else torch.where(real, means, 0), grouped(torch.stack(factors)), terms.sum(dim=0)
+    )
 
 
 def triangular(M) -> torch.Tensor:

@@ -59,7 +59,7 @@ def backward(tape: kalman.Tape, d_log_likelihood=None) -> Gradients:
         ValueError: if the weights do not fit.
     """
     given, back = tape.problem, kalman_adjoint.sweep(tape)
-    T, B, _ = given.outputs.shape
+    _T, B, _ = given.outputs.shape
     w = np.ones(B) if d_log_likelihood is None else np.asarray(d_log_likelihood)
     doors.shape("d_log_likelihood", w, (B,))
     lam, mu, epsilon = (w[:, None] * row for row in (back.predicted, back.filtered, back.shift))

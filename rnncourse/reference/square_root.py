@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference.kalman import SINGULAR
+from rnncourse.reference import kalman
 from rnncourse.reference.lds_entry import apply, enter, grouped
 
 
@@ -79,7 +79,7 @@ def update(mean, factor, C, root_R, surprise):
     both = triangular(np.concatenate([top, np.concatenate([empty, factor], axis=-1)], axis=-2))
     root_S = both[..., :O, :O]
     if not np.all(np.diagonal(root_S, axis1=-2, axis2=-1)):
-        raise ValueError(SINGULAR)
+        raise ValueError(kalman.SINGULAR)
     whitened = apply(np.linalg.inv(root_S), surprise)
     return mean + apply(both[..., O:, :O], whitened), both[..., O:, O:], whitened, root_S
 
