@@ -84,8 +84,8 @@ def test_the_covariance_settles_at_a_fixed_point():
 
 
 def test_by_hand():
-    found, _ = kalman.forward(SCALAR, np.array([2.0, 1.0])[:, None, None])
-    assert np.allclose(found.means[:, 0, 0], [1, 1]) and np.allclose(found.covariances[:, 0, 0, 0], [1 / 2, 3 / 5])
+    found, _ = kalman.forward(SCALAR, np.array([2.0, 3.0])[:, None, None])
+    assert np.allclose(found.means[:, 0, 0], [1, 2.2]) and np.allclose(found.covariances[:, 0, 0, 0], [1 / 2, 3 / 5])
 
 
 @both_floors

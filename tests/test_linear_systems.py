@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rnncourse import lds_params
-from rnncourse.data import linear_systems, processes
+from rnncourse.data import linear_systems, nile, processes
 from rnncourse.reference import lds_joint
 
 MANY, T = 20_000, 4
@@ -71,3 +71,12 @@ def test_doors(change, name):
     options = {"steps": 3, "size": 2} | {key: value for key, value in change.items() if key not in fields}
     with pytest.raises(ValueError, match=f"^{name}: "):
         linear_systems.sample(np.random.default_rng(0), params._replace(**fields), **options)
+
+
+def test_the_nile(monkeypatch):
+    years, flow = nile.flow()
+    assert (years[0], years[-1], len(flow)) == (1871, 1970, 100)
+    assert flow.mean() == 919.35 and (flow.min(), flow.max()) == (456, 1370)
+    monkeypatch.setattr(nile, "_FLOW", nile._FLOW.replace("1120", "1121", 1))
+    with pytest.raises(ValueError, match=r"^flow: "):
+        nile.flow()

@@ -32,7 +32,7 @@ def test_what_all_outputs_say(floor, case):
 
 @both_floors
 @cases
-@verifies("eq-tweedie", oracle="conditioning of the dense joint")
+@verifies("eq-posterior-gradient", oracle="conditioning of the dense joint")
 def test_the_same_from_gradients(floor, case):
     against_conditioning(floor, "adjoint", case)
 

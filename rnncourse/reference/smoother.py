@@ -53,7 +53,7 @@ def rts(tape: Tape) -> Smoothed:
 
 
 def adjoint(tape: Tape) -> Smoothed:
-    """The same without the inverse of a predicted covariance, :eq:`eq-tweedie`: each estimate and its gradient.
+    """The same from gradients, :eq:`eq-posterior-gradient`, without the inverse of a predicted covariance.
 
     Args:
         tape: from ``kalman.forward``.

@@ -1,0 +1,55 @@
+"""What chapter 09 says beyond the library: the filter as a network, the best linear estimate, the Nile."""
+
+import lds_oracles as oracles
+import numpy as np
+from proof import agree, verifies
+
+from rnncourse.data import nile
+from rnncourse.lds_params import LDSParams
+from rnncourse.params import RNNParams
+from rnncourse.reference import cells, kalman, lds_em, steady, unroll
+
+
+@verifies("eq-kalman-rnn", oracle="conditioning of the dense joint")
+def test_the_settled_filter_is_a_linear_network():
+    p = oracles.problem(0, T=12)
+    fixed = steady.settle(p.params, 2000, tolerance=0.0)
+    params = p.params._replace(initial_covariance=fixed.filtered[-1])  # at rest from the first step on
+    A, W, C, *_, m, _ = params
+    K = fixed.gains[-1]
+    keep = np.eye(3) - K @ C
+    network = RNNParams(np.hstack([keep @ W, K]), keep @ A, np.zeros(3))
+    h, _, _ = unroll.forward(cells.rnn("identity"), network, np.concatenate([p.x, p.y], axis=2), m)
+    seen = np.ones((p.T, p.O), bool)
+    for t in range(1, p.T + 1):
+        agree(h[t - 1, 0], oracles.filtered(params, p.x[:, 0], p.y[:, 0], seen, t)[0], 1e-10)
+
+
+@verifies("eq-best-linear", oracle="second moments of the noises alone")
+def test_the_covariance_is_that_of_the_errors_for_any_noise():
+    """The estimate is a matrix times the outputs, found one output at a time; the rest is second moments."""
+    p = oracles.problem(1, T=5, B=1)
+    centred = p.params._replace(initial_mean=np.zeros(3))
+    N = p.T * p.O
+    units = np.eye(N).reshape(N, p.T, p.O).transpose(1, 0, 2)
+    found, _ = kalman.forward(centred, units, np.zeros((p.T, N, p.D)))
+    _, _, S_zz, S_yz, S_yy = (part.numpy() for part in oracles.joint(centred, np.zeros((p.T, p.D))))
+    for t in range(1, p.T + 1):
+        L, own = found.means[t - 1].T, slice(t * 3, t * 3 + 3)  # m_t = L y
+        error = S_zz[own, own] - L @ S_yz[:, own] - (L @ S_yz[:, own]).T + L @ S_yy @ L.T
+        agree(found.covariances[t - 1, 0], error, 1e-10)
+        seen = slice(0, t * p.O)
+        best = np.linalg.lstsq(S_yy[seen, seen], S_yz[seen, own], rcond=None)[0].T
+        agree(L[:, seen], best, 1e-10)
+        assert not L[:, t * p.O :].any()
+
+
+def test_the_nile_has_the_variances_that_others_find():
+    """A peer (statsmodels 0.15, UnobservedComponents) says 1479 and 15078; with its exact start, 1485 and 15068."""
+    one = np.ones((1, 1))
+    start = LDSParams(one, np.zeros((1, 0)), one, 1e4 * one, 1e4 * one, np.zeros(1), 1e7 * one)
+    keep = ("transition", "emission", "initial_mean", "initial_covariance")
+    found = lds_em.fit(start, nile.flow()[1][:, None, None], iterations=300, keep=keep)
+    assert (np.diff(found.log_likelihood) > -1e-9).all()
+    assert abs(found.params.state_noise[0, 0] / 1479 - 1) < 0.02
+    assert abs(found.params.output_noise[0, 0] / 15078 - 1) < 0.02
