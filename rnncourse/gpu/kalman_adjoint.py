@@ -45,7 +45,7 @@ def sweep(tape: Tape) -> Adjoint:
     """
     given, K, precisions = tape.problem, tape.gains, tape.precisions
     mu, M = torch.zeros_like(tape.means[0]), torch.zeros_like(tape.covariances[0])
-    if given.real is not None:  # sequences end at different steps, so their curvatures differ
+    if given.real is not None:  # sequences that end apart curve apart
         M = torch.zeros(len(mu), *M.shape[-2:]).to(M)
     eye = torch.eye(K.shape[-2]).to(K)
     found = [[], [], [mu], [M], [], [], []]

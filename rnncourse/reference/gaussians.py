@@ -24,12 +24,12 @@ def affine(before: Gaussian, weights, shift, noise) -> Gaussian:
 
     Args:
         before: of u, shapes (N,) and (N, N).
-        weights: M, shape (K, N).
+        weights: F, shape (K, N).
         shift: b, shape (K,).
         noise: covariance of the noise, shape (K, K).
 
     Returns:
-        The distribution of M u + b + noise.
+        The distribution of F u + b + noise.
 
     Raises:
         ValueError: if a shape does not fit.

@@ -45,7 +45,7 @@ def sweep(tape: Tape) -> Adjoint:
     """
     given, K, precisions = tape.problem, tape.gains, tape.precisions
     mu, M = np.zeros_like(tape.means[0]), np.zeros_like(tape.covariances[0])
-    if given.real is not None:  # sequences end at different steps, so their curvatures differ
+    if given.real is not None:  # sequences that end apart curve apart
         M = np.zeros((len(mu), *M.shape[-2:]), M.dtype)
     found = [[], [], [mu], [M], [], [], []]
     for t in reversed(range(len(K))):
