@@ -97,7 +97,9 @@ def test_sequences_that_see_alike_share_their_covariance(floor):
     assert shared.covariances.shape[1] == 1 and apart.covariances.shape[1] == p.B
     agree(apart.means[:, : p.B - 1], shared.means[:, : p.B - 1], 1e-13)
     lengths = np.array([p.T, 2, 4])
-    agree(forward(p.params, p.y, p.x, lengths=lengths)[0].means[:4, 2], shared.means[:4, 2], 1e-14)
+    ragged = forward(p.params, p.y, p.x, lengths=lengths)[0]
+    assert ragged.covariances.shape[1] == 1  # what they see, they see alike; some only stop earlier
+    agree(ragged.means[:4, 2], shared.means[:4, 2], 1e-14)
 
 
 def test_nobody_sees_the_future_or_a_neighbour():

@@ -95,9 +95,13 @@ def forward(params: LDSParams, outputs, inputs=None, lengths=None, tolerance: fl
         p = m @ A.T + given.drive[t]
         means[t] = m = p + (given.outputs[t] - p @ C.T) @ K[t].T
     keep = np.eye(len(A)) - K[-1] @ C
-    push = flat(given.outputs[n:], K[-1]) + flat(given.drive[n:], keep)
+    push, driven = flat(given.outputs[n:], K[-1]), given.inputs.shape[-1] > 0
+    if driven:
+        push += flat(given.drive[n:], keep)
     means[n:] = recurrence(keep @ A, push, m)
-    predicted = flat(np.concatenate([given.mean[None], means[:-1]]), A) + given.drive
+    predicted = flat(np.concatenate([given.mean[None], means[:-1]]), A)
+    if driven:
+        predicted += given.drive
     likelihood = _log_likelihood(given, given.outputs - flat(predicted, C), settled.surprises)
     return Steady(means if given.real is None else np.where(given.real, means, 0), settled.filtered, likelihood)
 
