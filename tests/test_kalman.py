@@ -102,6 +102,17 @@ def test_sequences_that_see_alike_share_their_covariance(floor):
     agree(ragged.means[:4, 2], shared.means[:4, 2], 1e-14)
 
 
+@both_floors
+@pytest.mark.parametrize("case", ["ragged", "ragged, missing", "missing entries"])
+def test_what_the_tape_holds_where_nothing_was_seen(floor, case):
+    p, options = draw(case)
+    tape = on(floor, "kalman.forward")(p.params, p.y, p.x, **options)[1]
+    assert tape.surprises[p.seen].all() and not tape.surprises[~p.seen].any()
+    for b in range(p.B):  # the state stays where it was at the sequence's end
+        n = p.lengths[b]
+        assert (tape.means[n:, b] == tape.means[n, b]).all()
+
+
 def test_nobody_sees_the_future_or_a_neighbour():
     p, _ = draw("plain")
     moved = p.y.copy()

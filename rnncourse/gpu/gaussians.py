@@ -7,6 +7,8 @@ import torch
 
 from rnncourse import doors
 
+_SINGULAR = 1e-13  # an eigenvalue this small, beside the largest, is rounding
+
 
 class Gaussian(NamedTuple):
     """A normal distribution.
@@ -111,10 +113,11 @@ def divide(B, P) -> torch.Tensor:
     size = torch.diagonal(P, dim1=-2, dim2=-1).sqrt()
     scale = 1 / torch.where(size > 0, size, 1)  # units must not decide what counts as singular
     even = P * scale[..., :, None] * scale[..., None, :]
-    if torch.linalg.cholesky_ex(even.detach()).info.any():
-        inverse = torch.linalg.pinv(even, rtol=1e-13, hermitian=True)
-    else:
+    values = torch.linalg.eigvalsh(even.detach())
+    if (values[..., 0] > _SINGULAR * values[..., -1]).all():
         inverse = torch.linalg.inv(even)
+    else:
+        inverse = torch.linalg.pinv(even, rtol=_SINGULAR, hermitian=True)
     return ((B * scale[..., None, :]) @ inverse) * scale[..., None, :]
 
 

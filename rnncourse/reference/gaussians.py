@@ -6,6 +6,8 @@ import numpy as np
 
 from rnncourse import doors
 
+_SINGULAR = 1e-13  # an eigenvalue this small, beside the largest, is rounding
+
 
 class Gaussian(NamedTuple):
     """A normal distribution.
@@ -109,11 +111,11 @@ def divide(B, P) -> np.ndarray:
     size = np.sqrt(np.diagonal(P, axis1=-2, axis2=-1))
     scale = 1 / np.where(size > 0, size, 1)  # units must not decide what counts as singular
     even = P * scale[..., :, None] * scale[..., None, :]
-    try:
-        np.linalg.cholesky(even)
+    values = np.linalg.eigvalsh(even)
+    if (values[..., 0] > _SINGULAR * values[..., -1]).all():
         inverse = np.linalg.inv(even)
-    except np.linalg.LinAlgError:
-        inverse = np.linalg.pinv(even, rcond=1e-13, hermitian=True)
+    else:
+        inverse = np.linalg.pinv(even, rcond=_SINGULAR, hermitian=True)
     return ((B * scale[..., None, :]) @ inverse) * scale[..., None, :]
 
 
