@@ -56,9 +56,7 @@ def sweep(tape: Tape) -> Adjoint:
         E, X = W + K[t].mT @ MK, WC - MK.mT @ keep
         lam, L = mu + apply(C.mT, epsilon), C.mT @ WC + keep.mT @ M @ keep
         if given.real is not None:
-            row, matrix = given.real[t], given.real[t][:, :, None]
-            lam, epsilon = np.where(row, lam, 0), np.where(row, epsilon, 0)
-            L, E, X = (np.where(matrix, part, 0) for part in (L, E, X))
+            L, E, X = (np.where(given.real[t][:, :, None], part, 0) for part in (L, E, X))
         mu, M = apply(A.mT, lam), A.mT @ L @ A
         for kept, new in zip(found, (lam, L, mu, M, epsilon, E, X), strict=True):
             kept.append(new)

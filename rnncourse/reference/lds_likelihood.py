@@ -71,7 +71,7 @@ def backward(tape: kalman.Tape, d_log_likelihood=None) -> Gradients:
     steps = {
         "transition": outer(lam, smoothed[:-1]) - weight * (L @ A @ F[:-1]),
         "input_weights": outer(lam, given.inputs),
-        "emission": (outer(epsilon, smoothed[1:]) - weight * (X @ P)) * given.seen[..., None],
+        "emission": outer(epsilon, smoothed[1:]) - weight * (X @ P),
         "state_noise": 0.5 * (outer(lam, back.predicted) - weight * L),
         "output_noise": 0.5 * (outer(epsilon, back.shift) - weight * E) * seen,
     }
