@@ -37,17 +37,15 @@ def test_the_same_from_gradients(floor, case):
     against_conditioning(floor, "adjoint", case)
 
 
-def log_likelihood_from(p, b, t, mean, spread):
-    """log p(y_t..y_T | z_t Gaussian) of one sequence by dense conditioning, a function of that Gaussian's mean."""
+def log_likelihood_from(p, b, t, mean, spread, seen_now):
+    """log p(y_t..y_T) of one sequence by dense conditioning, as a function of z_t's Gaussian and of y_t."""
     A, W, C, Q, R, _, _ = (torch.as_tensor(part) for part in p.params)
-    H = len(mean)
     # the Gaussian of z_t is that of z_0 in a system whose first step stands still
-    still = [
-        torch.stack([first, *[rest] * (p.T - t)])
-        for first, rest in ((torch.eye(H).to(A), A), (0 * W, W), (C, C), (0 * Q, Q), (R, R))
-    ]
+    pairs = ((torch.eye(len(A)).to(A), A), (0 * W, W), (C, C), (0 * Q, Q), (R, R))
+    still = [torch.stack([first, *[rest] * (p.T - t)]) for first, rest in pairs]
     system = type(p.params)(*still, mean, torch.as_tensor(spread))
-    return oracles.given(system, p.x[t - 1 :, b], p.y[t - 1 :, b], p.seen[t - 1 :, b])[2]
+    y = torch.cat([seen_now[None], torch.tensor(p.y[t:, b])])
+    return oracles.given(system, p.x[t - 1 :, b], y, p.seen[t - 1 :, b])[2]
 
 
 @both_floors
@@ -57,15 +55,21 @@ def test_the_sweep_differentiates_the_likelihood(floor):
     p, _ = draw("plain")
     tape = on(floor, "kalman.forward")(p.params, p.y, p.x)[1]
     back = on(floor, "kalman_adjoint.sweep")(tape)
+    H = p.H
     for t in range(1, p.T + 1):
         for b in range(p.B):
-            mean = torch.tensor(tape.predicted_means[t - 1, b], requires_grad=True)
+            both = torch.tensor(np.concatenate([tape.predicted_means[t - 1, b], p.y[t - 1, b]]))
 
-            def value(m, b=b, t=t):
-                return log_likelihood_from(p, b, t, m, tape.predicted_covariances[t - 1])
+            def value(both, b=b, t=t):
+                return log_likelihood_from(p, b, t, both[:H], tape.predicted_covariances[t - 1], both[H:])
 
-            agree(back.predicted[t - 1, b], torch.autograd.functional.jacobian(value, mean), 1e-10)
-            agree(back.predicted_curvature[t - 1], -torch.autograd.functional.hessian(value, mean), 1e-10)
+            slope = torch.autograd.functional.jacobian(value, both)
+            bend = torch.autograd.functional.hessian(value, both)
+            agree(back.predicted[t - 1, b], slope[:H], 1e-10)
+            agree(back.predicted_curvature[t - 1], -bend[:H, :H], 1e-10)
+            agree(back.shift[t - 1, b], -slope[H:], 1e-10)  # a shift of C z lowers the surprise, of y raises it
+            agree(back.shift_curvature[t - 1], -bend[H:, H:], 1e-10)
+            agree(back.mixed_curvature[t - 1], bend[H:, :H], 1e-10)
 
 
 def test_the_last_state_is_that_of_the_filter():
