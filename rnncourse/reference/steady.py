@@ -109,8 +109,8 @@ def forward(params: LDSParams, outputs, inputs=None, lengths=None, tolerance: fl
 def recurrence(M, push, start, block: int | None = None) -> np.ndarray:
     """h_t = M h_{t-1} + push_t for all t, many blocks of steps at once.
 
-    Every block starts from zero, and all run side by side. Then the blocks' ends are chained, and what a
-    block should have started from is pushed through it.
+    Every block starts from zero, and all run side by side. The blocks' ends are a recurrence themselves, and
+    what a block should have started from is pushed through it.
 
     Args:
         M: shape (H, H).
@@ -122,7 +122,9 @@ def recurrence(M, push, start, block: int | None = None) -> np.ndarray:
         h_1..h_T, shape (T, B, H).
     """
     T, B, H = push.shape
-    k = block or max(1, int(0.5 * np.sqrt(T)))
+    if T < 16 and block is None:
+        return _step_by_step(M, push, start)
+    k = block or int(0.5 * np.sqrt(T))
     blocks = -(-T // k)
     padded = np.concatenate([push, np.zeros((blocks * k - T, B, H), push.dtype)]).reshape(blocks, k, B * H)
     h = padded.swapaxes(0, 1).reshape(k, blocks * B, H)  # by the step within the block; a copy
@@ -130,15 +132,19 @@ def recurrence(M, push, start, block: int | None = None) -> np.ndarray:
     for i in range(1, k):
         h[i] += h[i - 1] @ M.T
         power = M @ power
-    starts, ends = np.empty((blocks, B, H), push.dtype), h[-1].reshape(blocks, B, H)
-    for j in range(blocks):
-        starts[j] = start
-        start = start @ power.T + ends[j]
-    pushed = starts.reshape(blocks * B, H)
+    ends = recurrence(power, h[-1].reshape(blocks, B, H), start)
+    pushed = np.concatenate([start[None], ends[:-1]]).reshape(blocks * B, H)
     for i in range(k):
         pushed = pushed @ M.T
         h[i] += pushed
     return h.reshape(k, blocks, B * H).swapaxes(0, 1).reshape(blocks * k, B, H)[:T]
+
+
+def _step_by_step(M, push, start) -> np.ndarray:
+    h = np.empty_like(push)
+    for t, row in enumerate(push):
+        h[t] = start = start @ M.T + row
+    return h
 
 
 def _settle(given: Problem, steps: int, tolerance: float) -> Settled:
