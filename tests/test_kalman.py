@@ -3,12 +3,14 @@
 import lds_oracles as oracles
 import numpy as np
 import pytest
+import torch
 from lds_battery import FLOORS, alone, both_floors, cases, draw, group, on
 from proof import agree, verifies
 
 from rnncourse import lds_params
+from rnncourse.gpu import kalman as twin
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference import kalman, lds_entry
+from rnncourse.reference import kalman, lds_entry, lds_likelihood, steady
 
 SCALAR = LDSParams(*(np.ones((1, n)) for n in (1, 0, 1, 1, 1)), np.zeros(1), np.zeros((1, 1)))
 
@@ -73,6 +75,20 @@ def test_from_one_prediction_to_the_next(floor):
             agree(spread, covariance, 1e-10)
 
 
+@both_floors
+@verifies("eq-kalman-riccati", oracle="eigenvectors of the symplectic matrix")
+def test_the_covariance_settles_at_a_fixed_point_of_matrices(floor):
+    p = oracles.problem(0, T=400, B=1)
+    A, _, C, Q, R, *_ = p.params
+    seen, back = C.T @ np.linalg.inv(R) @ C, np.linalg.inv(A)
+    both = np.block([[A.T + seen @ back @ Q, -seen @ back], [-back @ Q, back]])
+    values, vectors = np.linalg.eig(both)
+    top, low = np.split(vectors[:, np.abs(values) < 1], 2)
+    right = (low @ np.linalg.inv(top)).real
+    agree(on(floor, "kalman.forward")(p.params, p.y, p.x)[1].predicted_covariances[-1], right, 1e-10)
+    agree(steady.settle(p.params, 2000).predicted[-1], right, 1e-10)
+
+
 @verifies("eq-kalman-riccati", oracle="the golden ratio")
 def test_the_covariance_settles_at_a_fixed_point():
     """A walk with unit steps, seen with unit noise: P = 1 + P / (1 + P)."""
@@ -122,12 +138,16 @@ def test_nobody_sees_the_future_or_a_neighbour():
     assert np.array_equal(one[:3, [0, 2]], other[:3, [0, 2]]) and not np.isclose(one[3:], other[3:]).any()
 
 
-def test_a_long_run_ends_like_one_that_never_stopped_counting():
+@both_floors
+def test_a_long_run_ends_like_one_that_never_stopped_counting(floor):
     """Where the covariances rest, the rest is copied; a system that changes in name only is run to its end."""
     p = oracles.problem(0, T=400, B=1)
-    copied, _ = kalman.forward(p.params, p.y, p.x)
+    forward = on(floor, "kalman.forward")
+    copied, tape = forward(p.params, p.y, p.x)
     spelt = p.params._replace(transition=np.tile(p.params.transition, (p.T, 1, 1)))
-    counted, _ = kalman.forward(spelt, p.y, p.x)
+    counted, whole = forward(spelt, p.y, p.x)
+    for part in ("predicted_covariances", "gains", "precisions"):
+        agree(getattr(tape, part), getattr(whole, part), 1e-12)
     agree(copied.means, counted.means, 1e-12)
     agree(copied.covariances, counted.covariances, 1e-12)
     agree(copied.log_likelihood, counted.log_likelihood, 1e-12)
@@ -139,6 +159,56 @@ def test_what_never_rests_is_not_taken_for_resting():
     system = LDSParams(np.eye(2), np.zeros((2, 0)), C, Q, np.eye(1), np.zeros(2), P)
     found, _ = kalman.forward(system, np.zeros((1000, 1, 1)))
     agree(found.covariances[:, 0, 1, 1], 1e-9 * np.arange(1, 1001), 1e-10)
+
+
+def test_derivatives_from_a_start_at_rest():
+    """There the covariances rest at once, and what they carry does not; in every direction, by every way."""
+    p = oracles.problem(0, T=30, B=1)
+    rest = steady.settle(p.params, 2000, tolerance=0.0).filtered[-1]
+    params = p.params._replace(initial_covariance=rest)
+    ours = lds_likelihood.backward(lds_likelihood.forward(params, p.y, p.x)[1]).params
+    right = oracles.likelihood_gradients(params, p.x, p.y, np.ones(p.y.shape, bool), np.ones(1))[0]
+    y, x = torch.tensor(p.y), torch.tensor(p.x)
+    for name, oracle in zip(LDSParams._fields, right, strict=True):
+        agree(getattr(ours, name), oracle, 1e-9)
+        part = getattr(params, name)
+        way = np.eye(3) if part.shape == (3, 3) else np.ones(part.shape)
+        along = (oracle * way).sum()
+        step = params._replace(**{name: part + 1e-30j * way})
+        agree(kalman.forward(step, p.y, p.x)[0].log_likelihood.imag / 1e-30, [along], 1e-9)
+
+        def value(changed, name=name):
+            system = params._replace(**{name: changed})
+            tensors = LDSParams(*(torch.as_tensor(each) for each in system))
+            return twin.forward(tensors, y, x)[0].log_likelihood.sum()
+
+        given = torch.tensor(part)
+        agree(torch.func.jvp(value, (given,), (torch.tensor(way),))[1].numpy(), along, 1e-9)
+        agree((torch.func.grad(value)(given).numpy() * way).sum(), along, 1e-9)
+        tracked = given.clone().requires_grad_()
+        value(tracked).backward()
+        agree((tracked.grad.numpy() * way).sum(), along, 1e-9)
+
+
+@both_floors
+@verifies("eq-kalman-predict", oracle="conditioning of the dense joint")
+@verifies("eq-kalman-update", oracle="conditioning of the dense joint")
+@pytest.mark.parametrize("form", kalman.FORMS)
+def test_round_by_round(floor, form):
+    """The two functions that the chapter shows, without the loop that the library runs."""
+    p, _ = draw("plain")
+    A, W, C, Q, R, m, V = p.params
+    m = np.tile(m, (p.B, 1))
+    predict, update = on(floor, "kalman.predict"), on(floor, "kalman.update")
+    for t in range(1, p.T + 1):
+        m, V = predict(m, V, A, Q, p.x[t - 1] @ W.T)
+        before = V
+        m, V, K, S = update(m, V, C, R, p.y[t - 1] - m @ C.T, form)
+        for b in range(p.B):
+            mean, covariance = oracles.filtered(p.params, p.x[:, b], p.y[:, b], p.seen[:, b], t)
+            agree(m[b], mean, 1e-10)
+            agree(V, covariance, 1e-10)
+        agree(K @ S, before @ C.T, 1e-12)
 
 
 @both_floors

@@ -2,6 +2,7 @@
 
 import lds_oracles as oracles
 import numpy as np
+import torch
 from proof import agree, verifies
 
 from rnncourse.data import nile
@@ -23,6 +24,37 @@ def test_the_settled_filter_is_a_linear_network():
     seen = np.ones((p.T, p.O), bool)
     for t in range(1, p.T + 1):
         agree(h[t - 1, 0], oracles.filtered(params, p.x[:, 0], p.y[:, 0], seen, t)[0], 1e-10)
+
+
+@verifies("eq-kalman-joseph", oracle="second moments of state and output")
+def test_josephs_form_holds_for_every_gain():
+    p = oracles.problem(0, T=1, B=1)
+    _, _, S_zz, S_yz, S_yy = (part.numpy() for part in oracles.joint(p.params, p.x[:, 0]))
+    P, S_yz, C, R = S_zz[3:, 3:], S_yz[:, 3:], p.params.emission, p.params.output_noise
+    K = p.rng.standard_normal((3, 2))
+    error = P - K @ S_yz - (K @ S_yz).T + K @ S_yy @ K.T
+    keep = np.eye(3) - K @ C
+    agree(keep @ P @ keep.T + K @ R @ K.T, error, 1e-12)
+    assert np.abs(P - K @ C @ P - error).max() > 0.1 * np.abs(error).max()  # that is for the best gain
+
+
+@verifies("eq-posterior-gradient", oracle="quadrature")
+def test_an_estimate_moves_along_its_gradient_whatever_the_data():
+    """One Gaussian number and a likelihood that is none: how probable a yes was."""
+    P = 0.7
+    points, weights = (torch.tensor(part) for part in np.polynomial.hermite_e.hermegauss(100))
+
+    def seen(m):
+        return torch.sigmoid(2 * (m + P**0.5 * points) - 1) * weights
+
+    m = torch.tensor(0.3, dtype=torch.float64)
+    log = lambda m: torch.log(seen(m).sum())  # noqa: E731
+    slope = torch.autograd.functional.jacobian(log, m)
+    bend = torch.autograd.functional.hessian(log, m)
+    z, share = m + P**0.5 * points, seen(m) / seen(m).sum()
+    mean = (share * z).sum()
+    agree((m + P * slope).numpy(), mean.numpy(), 1e-10)
+    agree((P + P * bend * P).numpy(), (share * (z - mean) ** 2).sum().numpy(), 1e-10)
 
 
 @verifies("eq-best-linear", oracle="second moments of the noises alone")

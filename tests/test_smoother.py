@@ -72,6 +72,17 @@ def test_the_sweep_differentiates_the_likelihood(floor):
             agree(back.mixed_curvature[t - 1], bend[H:, :H], 1e-10)
 
 
+@pytest.mark.parametrize("case", ["plain", "ragged", "ragged, missing", "by sequence"])
+def test_both_floors_sweep_alike(case):
+    p, options = draw(case)
+    back = [
+        on(floor, "kalman_adjoint.sweep")(on(floor, "kalman.forward")(p.params, p.y, p.x, **options)[1])
+        for floor in ("reference", "gpu")
+    ]
+    for ours, twin in zip(*back, strict=True):
+        agree(ours, twin, 1e-12)
+
+
 def test_the_last_state_is_that_of_the_filter():
     p, _ = draw("plain")
     found, tape = kalman.forward(p.params, p.y, p.x)

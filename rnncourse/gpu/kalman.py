@@ -172,6 +172,7 @@ def covariances(given: Problem) -> tuple:
     """What the filter will know, before it has seen a thing: this half does not depend on the outputs.
 
     Where nothing changes from step to step and the covariances have come to rest, the rest is copied.
+    Not where they carry derivatives: these come to rest later.
 
     Args:
         given: the system and its data.
@@ -183,7 +184,8 @@ def covariances(given: Problem) -> tuple:
         ValueError: if a surprise has a singular covariance.
     """
     _, A, C, Q, R, _, first, *_ = given
-    constant = all(matrix.stride(0) == 0 and not matrix.requires_grad for matrix in (A, C, Q, R))
+    constant = all(matrix.stride(0) == 0 for matrix in (A, C, Q, R))
+    constant = constant and not any(map(_differentiated, (first, A, C, Q, R)))
     V, P, K, S = [first], [], [], []
     for t in range(len(A)):
         spread = symmetric(A[t] @ V[t] @ A[t].mT + Q[t])
@@ -270,6 +272,10 @@ def log_likelihood(given: Problem, surprises, S, precisions) -> torch.Tensor:
     entries = given.seen.sum(dim=-1).to(distance)
     terms = -0.5 * (distance + gaussians.log_determinant(grouped(S)) + entries * math.log(2 * math.pi))
     return terms.sum(dim=0) if given.real is None else torch.where(given.real[:, :, 0], terms, 0).sum(dim=0)
+
+
+def _differentiated(matrix) -> bool:
+    return matrix.requires_grad or torch.autograd.forward_ad.unpack_dual(matrix).tangent is not None
 
 
 def _divided(S, CP) -> torch.Tensor:

@@ -171,6 +171,7 @@ def covariances(given: Problem) -> tuple:
     """What the filter will know, before it has seen a thing: this half does not depend on the outputs.
 
     Where nothing changes from step to step and the covariances have come to rest, the rest is copied.
+    Not where they carry derivatives: these come to rest later.
 
     Args:
         given: the system and its data.
@@ -187,7 +188,7 @@ def covariances(given: Problem) -> tuple:
     V = np.empty((len(A) + 1, *lead, H, H), dtype)
     P, K, S = (np.empty((len(A), *lead, *size), dtype) for size in ((H, H), (H, O), (O, O)))
     V[0] = first
-    constant = all(matrix.strides[0] == 0 for matrix in (A, C, Q, R))
+    constant = dtype.kind != "c" and all(matrix.strides[0] == 0 for matrix in (A, C, Q, R))
     for t in range(len(A)):
         P[t] = symmetric(A[t] @ V[t] @ A[t].mT + Q[t])
         if constant and t and at_rest(P[t], P[t - 1]):
