@@ -29,6 +29,8 @@ def test_the_same_estimates(floor, case):
             agree(factors[t - 1] @ factors[t - 1].T, covariance, 1e-10)
             assert not np.triu(factors[t - 1], 1).any()
         agree(found.log_likelihood[b], oracles.given(params, x, y, seen)[2].numpy(), 1e-10)
+    for b in range(p.B):
+        assert not found.means[p.lengths[b] :, b].any()
 
 
 def exact(params, steps):
@@ -95,3 +97,16 @@ def test_no_noise_where_all_is_known(floor):
     system = type(SHARP)(np.eye(1), np.zeros((1, 0)), np.eye(1), nothing, nothing, np.zeros(1), nothing)
     with pytest.raises(ValueError, match=r"^output_noise: "):
         on(floor, "square_root.forward")(system, np.zeros((3, 1, 1)))
+
+
+@both_floors
+@pytest.mark.parametrize("size", [1.0, 0.1])
+def test_outputs_that_move_as_one(floor, size):
+    """Three outputs see one number and share one noise: their covariance has rank one, up to rounding."""
+    one, column = np.ones((1, 1)), np.array([[1.0], [0.3], [0.7]])
+    system = type(SHARP)(
+        *(0.5 * one, np.zeros((1, 0)), column, one, size * column @ column.T, np.zeros(1), one),
+    )
+    for form in ("kalman", "square_root"):
+        with pytest.raises(ValueError, match=r"^output_noise: "):
+            on(floor, f"{form}.forward")(system, np.array([[[1.0, 2.0, 3.0]]]))

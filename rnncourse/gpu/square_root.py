@@ -79,7 +79,8 @@ def update(mean, factor, C, root_R, surprise):
     top = torch.cat([root_R, C @ factor], dim=-1)
     both = triangular(torch.cat([top, torch.cat([empty, factor], dim=-1)], dim=-2))
     root_S = both[..., :O, :O]
-    if not torch.diagonal(root_S, dim1=-2, dim2=-1).all():
+    noise = torch.finfo(top.dtype).eps * both.shape[-1] * torch.linalg.vector_norm(top, dim=-1)
+    if (torch.abs(torch.diagonal(root_S, dim1=-2, dim2=-1)) <= noise).any():  # nothing is left of it but rounding
         raise ValueError(kalman.SINGULAR)
     whitened = apply(torch.linalg.inv(root_S), surprise)
     return mean + apply(both[..., O:, :O], whitened), both[..., O:, O:], whitened, root_S

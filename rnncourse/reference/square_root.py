@@ -78,7 +78,8 @@ def update(mean, factor, C, root_R, surprise):
     top = np.concatenate([root_R, C @ factor], axis=-1)
     both = triangular(np.concatenate([top, np.concatenate([empty, factor], axis=-1)], axis=-2))
     root_S = both[..., :O, :O]
-    if not np.all(np.diagonal(root_S, axis1=-2, axis2=-1)):
+    noise = np.finfo(top.dtype).eps * both.shape[-1] * np.linalg.norm(top, axis=-1)
+    if np.any(np.abs(np.diagonal(root_S, axis1=-2, axis2=-1)) <= noise):  # nothing is left of it but rounding
         raise ValueError(kalman.SINGULAR)
     whitened = apply(np.linalg.inv(root_S), surprise)
     return mean + apply(both[..., O:, :O], whitened), both[..., O:, O:], whitened, root_S
