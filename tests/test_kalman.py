@@ -212,13 +212,26 @@ def test_round_by_round(floor, form):
 
 
 @both_floors
-def test_single_precision_stays_single(floor):
-    p, _ = draw("plain")
+@pytest.mark.parametrize("case", ["plain", "missing entries", "ragged", "wide outputs, no inputs"])
+def test_single_precision_stays_single(floor, case):
+    p, options = draw(case)
     single = type(p.params)(*(part.astype(np.float32) for part in p.params))
-    found, _ = on(floor, "kalman.forward")(single, p.y.astype(np.float32), p.x.astype(np.float32))
-    right, _ = kalman.forward(p.params, p.y, p.x)
-    assert found.means.dtype == found.covariances.dtype == np.float32
+    y, x = p.y.astype(np.float32), p.x.astype(np.float32) if p.D else None
+    found, tape = on(floor, "kalman.forward")(single, y, x, **options)
+    right, _ = kalman.forward(p.params, p.y, p.x, **options)
     agree(found.means, right.means, 1e-5)
+    parts = [*found, *tape[1:]]
+    for other in ("smoother.rts", "smoother.adjoint", "smoother.filtered", "kalman_adjoint.sweep"):
+        parts += on(floor, other)(tape)
+    parts += on(floor, "square_root.forward")(single, y, x, **options)
+    parts += on(floor, "lds_em.fit")(single, y, x, iterations=1, **options).params
+    if floor == "reference":
+        _, tape = lds_likelihood.forward(single, y, x, **options)
+        back = lds_likelihood.backward(tape)
+        parts += [*back.params, back.outputs]
+        if not options:
+            parts += steady.forward(single, y, x)
+    assert {part.dtype for part in parts} == {np.dtype(np.float32)}
 
 
 @both_floors

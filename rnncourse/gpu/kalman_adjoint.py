@@ -18,7 +18,7 @@ class Adjoint(NamedTuple):
     Attributes:
         predicted: lambda_t, by the predicted mean p_t, shape (T, B, H).
         predicted_curvature: Lambda_t, minus the second derivative.
-        filtered: mu_t, by the mean f_t, for t = 0..T, shape (T + 1, B, H).
+        filtered: mu_t, by the mean m_t, for t = 0..T, shape (T + 1, B, H).
         filtered_curvature: M_t, minus the second derivative, T + 1 matrices.
         shift: epsilon_t, by something added to C z_t, shape (T, B, O).
         shift_curvature: minus the second derivative.

@@ -56,6 +56,9 @@ def rts(tape: Tape) -> Smoothed:
 def adjoint(tape: Tape) -> Smoothed:
     """The same from gradients, :eq:`eq-posterior-gradient`, without the inverse of a predicted covariance.
 
+    It subtracts: where the filter's covariance is large beside the smoothed one, as after a vague start,
+    digits are lost, down to negative variances. Use :func:`rts` there.
+
     Args:
         tape: from ``kalman.forward``.
 

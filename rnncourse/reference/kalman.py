@@ -1,5 +1,6 @@
 """The Kalman filter: what the outputs so far say about the state now."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -111,7 +112,7 @@ def weigh(covariance, C, R, form: str = "joseph"):
     K = _divided(S, CP).mT
     if form == "short":
         return covariance - K @ CP, K, S
-    keep = np.eye(K.shape[-2]) - K @ C
+    keep = np.eye(K.shape[-2], dtype=K.dtype) - K @ C
     return keep @ covariance @ keep.mT + K @ R @ K.mT, K, S
 
 
@@ -273,8 +274,8 @@ def log_likelihood(given: Problem, surprises, S, precisions) -> np.ndarray:
         One number for each sequence, shape (B,).
     """
     distance = (surprises * (grouped(precisions) @ surprises[..., None])[..., 0]).sum(axis=-1)
-    entries = given.seen.sum(axis=-1)
-    terms = -0.5 * (distance + gaussians.log_determinant(grouped(S)) + entries * np.log(2 * np.pi))
+    entries = given.seen.sum(axis=-1).astype(np.real(distance).dtype)
+    terms = -0.5 * (distance + gaussians.log_determinant(grouped(S)) + entries * math.log(2 * math.pi))
     return terms.sum(axis=0) if given.real is None else np.where(given.real[:, :, 0], terms, 0).sum(axis=0)
 
 

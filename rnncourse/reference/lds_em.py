@@ -143,7 +143,7 @@ def emissions(tape: kalman.Tape, moments: smoother.Smoothed) -> Regression:
     given, m = tape.problem, moments.means[1:]
     real, V = _real(given), moments.covariances[1:]
     if given.seen[real].all():
-        zeros = np.zeros((given.outputs.shape[-1], m.shape[-1]))
+        zeros = np.zeros((given.outputs.shape[-1], m.shape[-1]), m.dtype)
         return Regression(m[real], given.outputs[real], _total(V, real), zeros, zeros @ zeros.T)
     C, R = given.params.emission, symmetric(given.params.output_noise)
     cover = given.seen[..., None]

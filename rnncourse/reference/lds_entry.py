@@ -73,7 +73,7 @@ def enter(params: lds_params.LDSParams, outputs, inputs=None, observed=None, len
     real = None if lengths is None else masks.valid_steps(lengths, T)[:, :, None]
     if real is not None:
         doors.shape("lengths", real[0], (B, 1))
-    x = _inputs(inputs, real, (T, B, D))
+    x = _inputs(inputs, real, (T, B, D), y.dtype)
     seen = _seen(observed, real, y.shape)
     y = np.where(seen, y, 0)
     doors.finite("outputs", y)
@@ -82,7 +82,7 @@ def enter(params: lds_params.LDSParams, outputs, inputs=None, observed=None, len
     A, W, C, Q, R = (_by_step(matrix, T, B, shared) for matrix in (*params[:3], Q, R))
     if not pattern.all():
         C = C * pattern[..., None]
-        R = R * (pattern[..., :, None] & pattern[..., None, :]) + np.eye(O) * ~pattern[..., None]
+        R = R * (pattern[..., :, None] & pattern[..., None, :]) + np.eye(O, dtype=R.dtype) * ~pattern[..., None]
     drive = x @ np.swapaxes(W, -1, -2) if shared else (W @ x[..., None])[..., 0]
     mean = np.broadcast_to(params.initial_mean, (B, len(P)))
     P = P if shared else np.broadcast_to(P, (B, *P.shape))
@@ -128,10 +128,10 @@ def grouped(stack) -> np.ndarray:
     return stack[:, None] if stack.ndim == 3 else stack
 
 
-def _inputs(inputs, real, shape: tuple) -> np.ndarray:
+def _inputs(inputs, real, shape: tuple, dtype) -> np.ndarray:
     if inputs is None and shape[2]:
         raise ValueError(f"inputs: the system has {shape[2]} input feature(s), but no inputs were given")
-    x = np.zeros(shape) if inputs is None else as_floats(inputs)
+    x = np.zeros(shape, dtype) if inputs is None else as_floats(inputs)
     doors.shape("inputs", x, shape)
     x = x if real is None else np.where(real, x, 0)
     doors.finite("inputs", x)

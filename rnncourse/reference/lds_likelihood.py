@@ -60,7 +60,8 @@ def backward(tape: kalman.Tape, d_log_likelihood=None) -> Gradients:
     """
     given, back = tape.problem, kalman_adjoint.sweep(tape)
     _T, B, _ = given.outputs.shape
-    w = np.ones(B) if d_log_likelihood is None else np.asarray(d_log_likelihood)
+    dtype = tape.surprises.dtype
+    w = np.ones(B, dtype) if d_log_likelihood is None else np.asarray(d_log_likelihood, dtype)
     doors.shape("d_log_likelihood", w, (B,))
     lam, mu, epsilon = (w[:, None] * row for row in (back.predicted, back.filtered, back.shift))
     L, M, E, X = (grouped(part) for part in (back.predicted_curvature, back.filtered_curvature, *back[5:]))

@@ -39,7 +39,7 @@ def rts(tape: Tape) -> Smoothed:
     for t in reversed(range(len(tape.gains))):
         before, F, A = tape.means[t], tape.covariances[t], given.A[t]
         G = divide(F @ A.mT, tape.predicted_covariances[t])
-        keep = np.eye(F.shape[-1]) - G @ A
+        keep = np.eye(F.shape[-1], dtype=F.dtype) - G @ A
         moved = before + apply(G, mean - tape.predicted_means[t])
         spread = symmetric(keep @ F @ keep.mT + G @ (V + given.Q[t]) @ G.mT)
         both = V @ G.mT
@@ -55,6 +55,9 @@ def rts(tape: Tape) -> Smoothed:
 def adjoint(tape: Tape) -> Smoothed:
     """The same from gradients, :eq:`eq-posterior-gradient`, without the inverse of a predicted covariance.
 
+    It subtracts: where the filter's covariance is large beside the smoothed one, as after a vague start,
+    digits are lost, down to negative variances. Use :func:`rts` there.
+
     Args:
         tape: from ``kalman.forward``.
 
@@ -65,7 +68,7 @@ def adjoint(tape: Tape) -> Smoothed:
     F, P = grouped(tape.covariances), grouped(tape.predicted_covariances)
     M, L = grouped(back.filtered_curvature), grouped(back.predicted_curvature)
     means = tape.means + (F @ back.filtered[..., None])[..., 0]
-    cross = (np.eye(F.shape[-1]) - P @ L) @ A @ F[:-1]
+    cross = (np.eye(F.shape[-1], dtype=F.dtype) - P @ L) @ A @ F[:-1]
     return Smoothed(means, symmetric(F - F @ M @ F), cross)
 
 
@@ -78,7 +81,8 @@ def filtered(tape: Tape) -> Smoothed:
     Returns:
         Moments of z_t given y_1..y_t, and of z_t with z_{t-1} given the same.
     """
-    F, keep = grouped(tape.covariances), np.eye(tape.gains.shape[-2]) - grouped(tape.gains) @ grouped(tape.problem.C)
+    F, K = grouped(tape.covariances), grouped(tape.gains)
+    keep = np.eye(F.shape[-1], dtype=F.dtype) - K @ grouped(tape.problem.C)
     return Smoothed(tape.means, F, keep @ grouped(tape.problem.A) @ F[:-1])
 
 

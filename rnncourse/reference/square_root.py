@@ -3,6 +3,7 @@
 L also holds twice as many digits of P as P itself: its entries span half as many powers of ten.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +115,7 @@ def forward(params: LDSParams, outputs, inputs=None, observed=None, lengths=None
             row.append(value)
     means, w = np.stack(means), np.stack(white)
     half = np.log(np.abs(np.diagonal(grouped(np.stack(sizes)), axis1=-2, axis2=-1))).sum(axis=-1)
-    terms = -0.5 * ((w * w).sum(axis=-1) + given.seen.sum(axis=-1) * np.log(2 * np.pi)) - half
+    terms = -0.5 * ((w * w).sum(axis=-1) + given.seen.sum(axis=-1).astype(half.dtype) * math.log(2 * math.pi)) - half
     terms = terms if real is None else np.where(real[:, :, 0], terms, 0)
     return Rooted(means if real is None else np.where(real, means, 0), grouped(np.stack(factors)), terms.sum(axis=0))
 

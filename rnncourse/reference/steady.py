@@ -5,6 +5,7 @@ move no more. From then on the means are a linear recurrence with one matrix, wh
 step after the other.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -89,12 +90,12 @@ def forward(params: LDSParams, outputs, inputs=None, lengths=None, tolerance: fl
     T, B, _ = given.outputs.shape
     settled = _settle(given, T, tolerance)
     A, C, K, n = params.transition, params.emission, settled.gains, len(settled.gains)
-    means = np.empty((T, B, len(A)))
+    means = np.empty((T, B, len(A)), np.result_type(A, given.outputs))
     m = given.mean
     for t in range(n):
         p = m @ A.T + given.drive[t]
         means[t] = m = p + (given.outputs[t] - p @ C.T) @ K[t].T
-    keep = np.eye(len(A)) - K[-1] @ C
+    keep = np.eye(len(A), dtype=A.dtype) - K[-1] @ C
     push, driven = flat(given.outputs[n:], K[-1]), given.inputs.shape[-1] > 0
     if driven:
         push += flat(given.drive[n:], keep)
@@ -163,9 +164,9 @@ def _log_likelihood(given: Problem, surprises, S) -> np.ndarray:
     """As in ``kalman.log_likelihood``, where S is the same from step n on."""
     T, n = len(surprises), len(S)
     precisions, sizes = kalman.inverse(S), gaussians.log_determinant(S)
-    distance = np.empty(surprises.shape[:2])
+    distance = np.empty(surprises.shape[:2], surprises.dtype)
     distance[:n] = ((surprises[:n] @ precisions) * surprises[:n]).sum(axis=-1)
     distance[n:] = (flat(surprises[n:], precisions[-1]) * surprises[n:]).sum(axis=-1)
     sizes = np.concatenate([sizes, np.full(T - n, sizes[-1])])[:, None]
-    terms = -0.5 * (distance + sizes + surprises.shape[-1] * np.log(2 * np.pi))
+    terms = -0.5 * (distance + sizes + surprises.shape[-1] * math.log(2 * math.pi))
     return terms.sum(axis=0) if given.real is None else np.where(given.real[:, :, 0], terms, 0).sum(axis=0)
