@@ -12,7 +12,8 @@ class LDSParams(NamedTuple):
     """A linear dynamical system: z_t = A z_{t-1} + W_x x_t + noise, y_t = C z_t + noise.
 
     A matrix may also change with time, shape (T, rows, columns), or with time and from sequence to
-    sequence, shape (T, B, rows, columns). Of a covariance, only the symmetric part counts.
+    sequence, shape (T, B, rows, columns). A covariance must be symmetric to one part in a
+    million; its symmetric part is used.
 
     Attributes:
         transition: A, shape (H, H).

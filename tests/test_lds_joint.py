@@ -57,3 +57,11 @@ def test_doors(floor):
     ]:
         with pytest.raises(ValueError, match=f"^{name}: "):
             call()
+
+
+@both_floors
+@pytest.mark.parametrize("function", ["moments", "dense"])
+def test_a_covariance_must_be_one(floor, function):
+    params = oracles.system(0)._replace(state_noise=np.triu(np.ones((3, 3))))
+    with pytest.raises(ValueError, match=r"^state_noise: "):
+        on(floor, f"lds_joint.{function}")(params, 3)

@@ -62,6 +62,8 @@ def test_known_systems():
         ({"transition": np.ones((1, 3, 3))}, "transition"),
         ({"emission": np.full((2, 3), np.nan)}, "emission"),
         ({"state_noise": -np.eye(3)}, "state_noise"),
+        ({"state_noise": -1e-10 * np.eye(3)}, "state_noise"),
+        ({"output_noise": 1e-10 * np.triu(np.ones((2, 2)))}, "output_noise"),
         ({"output_noise": np.triu(np.ones((2, 2)))}, "output_noise"),
     ],
 )

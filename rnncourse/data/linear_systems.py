@@ -5,6 +5,7 @@ import numpy as np
 from rnncourse import doors, lds_params
 from rnncourse.data.processes import Path
 from rnncourse.lds_params import LDSParams
+from rnncourse.reference.gaussians import check_covariance, symmetric
 
 
 def sample(rng: np.random.Generator, params: LDSParams, steps: int, size: int, inputs=None, noise=None) -> Path:
@@ -16,7 +17,8 @@ def sample(rng: np.random.Generator, params: LDSParams, steps: int, size: int, i
         steps: T.
         size: B.
         inputs: x, shape (T, B, D); zeros unless given.
-        noise: (rng, shape) -> independent numbers with mean 0 and variance 1; normal ones unless given.
+        noise: (rng, shape) -> independent numbers with mean 0 and variance 1, for both noises; normal ones
+            unless given. z_0 is always normal.
 
     Returns:
         States z_1..z_T, shape (T, B, H), and outputs, shape (T, B, O).
@@ -56,11 +58,11 @@ def laplace(rng: np.random.Generator, shape: tuple) -> np.ndarray:
     return rng.laplace(0, np.sqrt(0.5), shape)
 
 
-def tracking(rate: float = 1.0, acceleration: float = 0.1, blur: float = 1.0) -> LDSParams:
-    """A body that moves in the plane; its position is seen blurred, its velocity is not.
+def tracking(interval: float = 1.0, acceleration: float = 0.1, blur: float = 1.0) -> LDSParams:
+    """A body that moves in the plane; its position is seen, blurred, and its velocity is not seen.
 
     Args:
-        rate: time between two looks.
+        interval: time between two looks.
         acceleration: standard deviation of the random acceleration in each direction.
         blur: standard deviation of what is seen about the position.
 
@@ -68,8 +70,8 @@ def tracking(rate: float = 1.0, acceleration: float = 0.1, blur: float = 1.0) ->
         A system with state (east, north, their velocities) and outputs (east, north).
     """
     eye, none = np.eye(2), np.zeros((2, 2))
-    A = np.block([[eye, rate * eye], [none, eye]])
-    push = np.concatenate([0.5 * rate**2 * eye, rate * eye])
+    A = np.block([[eye, interval * eye], [none, eye]])
+    push = np.concatenate([0.5 * interval**2 * eye, interval * eye])
     Q, C = acceleration**2 * push @ push.T, np.concatenate([eye, none], axis=1)
     start = np.diag([100.0, 100.0, 1.0, 1.0])
     return LDSParams(A, np.zeros((4, 0)), C, Q, blur**2 * eye, np.zeros(4), start)
@@ -92,7 +94,6 @@ def ill_conditioned(start: float = 1e4, blur: float = 1e-4, push: float = 1e-7) 
 
 
 def _root(name: str, covariance) -> np.ndarray:
-    values, vectors = np.linalg.eigh(covariance)
-    if not np.allclose(covariance, covariance.T) or values.min() < -1e-9 * max(1.0, values.max()):
-        raise ValueError(f"{name}: expected a symmetric matrix without negative eigenvalues")
+    check_covariance(name, covariance)
+    values, vectors = np.linalg.eigh(symmetric(covariance))
     return vectors * np.sqrt(np.maximum(values, 0))

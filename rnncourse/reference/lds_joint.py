@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import doors, lds_params
-from rnncourse.reference.gaussians import Gaussian, symmetric
+from rnncourse.reference.gaussians import Gaussian, check_covariance, symmetric
 
 
 class Moments(NamedTuple):
@@ -36,7 +36,7 @@ def moments(params: lds_params.LDSParams, steps: int, inputs=None) -> Moments:
         The moments.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or a covariance is none.
     """
     A, W, C, Q, R, m, P = _read(params, steps)
     x = _inputs(inputs, steps, W.shape[-1])
@@ -61,7 +61,7 @@ def dense(params: lds_params.LDSParams, steps: int, inputs=None) -> Gaussian:
         Mean and covariance of (z_0, ..., z_T, y_1, ..., y_T), (T + 1) H + T O entries.
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or a covariance is none.
     """
     A, _, C, _, R, m, _ = _read(params, steps)
     one = moments(params, steps, inputs)
@@ -107,7 +107,10 @@ def _read(params, steps: int) -> tuple:
     doors.at_least("steps", steps, 1)
     lds_params.check(params, steps, 1)
     spread = [np.broadcast_to(M, (steps, *M.shape[-2:])) for M in params[:5]]
-    return *spread, params.initial_mean, params.initial_covariance
+    for name in lds_params.COVARIANCES:
+        check_covariance(name, getattr(params, name))
+    *others, Q, R = spread
+    return *others, symmetric(Q), symmetric(R), params.initial_mean, symmetric(params.initial_covariance)
 
 
 def _inputs(inputs, steps: int, D: int) -> np.ndarray:
