@@ -5,10 +5,10 @@ import numpy as np
 import torch
 from proof import agree, verifies
 
-from rnncourse.data import nile
+from rnncourse.data import linear_systems, nile
 from rnncourse.lds_params import LDSParams
 from rnncourse.params import RNNParams
-from rnncourse.reference import cells, kalman, lds_em, steady, unroll
+from rnncourse.reference import cells, kalman, lds_em, lds_joint, smoother, steady, unroll
 
 
 @verifies("eq-kalman-rnn", oracle="conditioning of the dense joint")
@@ -85,3 +85,37 @@ def test_the_nile_has_the_variances_that_others_find():
     assert (np.diff(found.log_likelihood) > -1e-9).all()
     assert abs(found.params.state_noise[0, 0] / 1479 - 1) < 0.02
     assert abs(found.params.output_noise[0, 0] / 15078 - 1) < 0.02
+
+
+def test_part_of_the_noise_that_no_output_tells():
+    """Quick question: what is added to the settled covariance where C does not look changes no output."""
+    A, C = np.array([[0.8, 0.3], [-0.2, 0.6]]), np.array([[1.0, 0.0]])
+    one = LDSParams(A, np.zeros((2, 0)), C, np.eye(2), 0.5 * np.eye(1), np.zeros(2), np.eye(2))
+    settled = lds_joint.stationary(one)
+    P = settled + 0.5 * np.diag([0.0, 1.0])
+    Q = P - A @ P @ A.T
+    assert np.linalg.eigvalsh(Q).min() > 0.5 and np.abs(Q - np.eye(2)).max() > 0.3
+    other = one._replace(state_noise=Q, initial_covariance=P)
+    y = np.random.default_rng(0).standard_normal((200, 3, 1))
+    found = [kalman.forward(s, y)[0].log_likelihood for s in (one._replace(initial_covariance=settled), other)]
+    agree(*found, 1e-12)
+
+
+def test_where_a_covariance_does_not_settle_or_not_at_one_place():
+    def last(C, Q, V):
+        one = np.ones((1, 1))
+        system = LDSParams(1.5 * one, np.zeros((1, 0)), C * one, Q * one, one, np.zeros(1), V * one)
+        return kalman.forward(system, np.zeros((100, 1, 1)))[1].predicted_covariances[-1, 0, 0]
+
+    assert last(0, 1, 1) > 1e30
+    assert last(1, 0, 0) == 0
+    for V in (1e-3, 1, 50):
+        assert abs(last(1, 0, V) - 1.25) < 1e-10
+
+
+def test_after_a_vague_start_the_form_by_gradients_loses_digits():
+    vague = linear_systems.tracking()
+    vague = vague._replace(initial_covariance=1e8 * vague.initial_covariance)
+    tape = kalman.forward(vague, np.zeros((20, 1, 2)))[1]
+    found = [np.linalg.eigvalsh(form(tape).covariances).min() for form in (smoother.adjoint, smoother.rts)]
+    assert found[0] < 0 < found[1]
