@@ -7,7 +7,7 @@ import torch
 from lds_battery import alone, both_floors, cases, draw, group, on
 from proof import agree, verifies
 
-from rnncourse.reference import kalman, kalman_adjoint, smoother
+from rnncourse.reference import kalman, kalman_adjoint, lds_entry, smoother
 
 
 def against_conditioning(floor, form, case):
@@ -74,6 +74,7 @@ def test_the_sweep_differentiates_the_likelihood(floor):
 
 @pytest.mark.parametrize("case", ["plain", "ragged", "ragged, missing", "by sequence"])
 def test_both_floors_sweep_alike(case):
+    """And the sweep says the same of a state before its output is seen and after."""
     p, options = draw(case)
     back = [
         on(floor, "kalman_adjoint.sweep")(on(floor, "kalman.forward")(p.params, p.y, p.x, **options)[1])
@@ -81,6 +82,14 @@ def test_both_floors_sweep_alike(case):
     ]
     for ours, twin in zip(*back, strict=True):
         agree(ours, twin, 1e-12)
+    tape = kalman.forward(p.params, p.y, p.x, **options)[1]
+    smooth, P = smoother.rts(tape), lds_entry.grouped(tape.predicted_covariances)
+    lam, L = back[0].predicted, lds_entry.grouped(back[0].predicted_curvature)
+    means, spreads = tape.predicted_means + (P @ lam[..., None])[..., 0], P - P @ L @ P
+    for b in np.flatnonzero(p.lengths):
+        n = p.lengths[b]
+        agree(means[:n, b], smooth.means[1 : n + 1, b], 1e-10)
+        agree(group(spreads, b)[:n], group(smooth.covariances, b)[1 : n + 1], 1e-10)
 
 
 def test_the_last_state_is_that_of_the_filter():
