@@ -49,6 +49,13 @@ def test_the_same_law_as_in_chapter_01():
 def test_known_systems():
     for params, sizes in ((linear_systems.tracking(0.5), (4, 0, 2)), (linear_systems.ill_conditioned(), (3, 0, 1))):
         assert lds_params.check(params, 1, 1) == sizes
+    system = linear_systems.tracking(interval=0.5, acceleration=3.0, blur=4.0)
+    start, push = np.array([1.0, -2.0, 4.0, 6.0]), np.array([0.2, -0.3])
+    after = np.concatenate([start[:2] + 0.5 * start[2:] + 0.125 * push, start[2:] + 0.5 * push])
+    unit = np.array([[0.125, 0.0], [0.0, 0.125], [0.5, 0.0], [0.0, 0.5]])  # from rest, half a second of unit push
+    assert np.allclose(system.transition @ start + unit @ push, after, rtol=1e-14)
+    assert np.allclose(system.state_noise, 9 * unit @ unit.T, rtol=1e-14)
+    assert np.array_equal(system.output_noise, 16 * np.eye(2))
     path = linear_systems.sample(np.random.default_rng(0), linear_systems.tracking(blur=0.0), 5, 2)
     assert np.array_equal(path.observations, path.states[:, :, :2])
 

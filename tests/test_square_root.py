@@ -110,3 +110,12 @@ def test_outputs_that_move_as_one(floor, size):
     for form in ("kalman", "square_root"):
         with pytest.raises(ValueError, match=r"^output_noise: "):
             on(floor, f"{form}.forward")(system, np.array([[[1.0, 2.0, 3.0]]]))
+
+
+@both_floors
+@pytest.mark.parametrize("units", [(1e10, 1.0, 1e-10), (1e4, 1e-4, 1.0)])
+def test_a_root_in_any_units(floor, units):
+    alike = np.array([[1.0, 0.5, 0.3], [0.5, 1.0, 0.2], [0.3, 0.2, 1.0]])
+    pairs = np.multiply.outer(units, units)
+    M = on(floor, "square_root.root")(alike * pairs)
+    agree(M @ M.T / pairs, alike, 1e-14)

@@ -37,8 +37,10 @@ def root(S) -> torch.Tensor:
     Returns:
         Some M with M M^T = S, the same shape.
     """
-    values, vectors = torch.linalg.eigh(S)
-    return vectors * torch.sqrt(values.clamp(min=0))[..., None, :]
+    size = torch.sqrt(torch.diagonal(S, dim1=-2, dim2=-1).clamp(min=0))
+    scale = torch.where(size > 0, size, 1)  # units must not decide how many digits are kept
+    values, vectors = torch.linalg.eigh(S / scale[..., :, None] / scale[..., None, :])
+    return scale[..., :, None] * vectors * torch.sqrt(values.clamp(min=0))[..., None, :]
 
 
 def predict(mean, factor, A, root_Q, drive=0.0):

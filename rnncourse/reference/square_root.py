@@ -37,8 +37,10 @@ def root(S) -> np.ndarray:
     Returns:
         Some M with M M^T = S, the same shape.
     """
-    values, vectors = np.linalg.eigh(S)
-    return vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+    size = np.sqrt(np.diagonal(S, axis1=-2, axis2=-1).clip(0))
+    scale = np.where(size > 0, size, 1)  # units must not decide how many digits are kept
+    values, vectors = np.linalg.eigh(S / scale[..., :, None] / scale[..., None, :])
+    return scale[..., :, None] * vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
 
 
 def predict(mean, factor, A, root_Q, drive=0.0):
