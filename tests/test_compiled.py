@@ -13,7 +13,7 @@ import pytest
 import torch
 from proof import agree
 
-from rnncourse import bridge, gate_params, gpu, params, trees
+from rnncourse import bridge, gate_params, gpu, lds_params, params, trees
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
@@ -46,6 +46,9 @@ TREE = trees.balanced(4)
 PAIR = BothWays(MODEL.cell, MODEL.cell)
 NODES = params.ReadoutParams(numbers(3, H), numbers(3))
 
+LDS = drawn(lds_params.init_lds, H, O, D)
+BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
+
 
 def tape(x: torch.Tensor):
     return gpu.unroll.forward(CELL, MODEL.cell, x)[2]
@@ -53,6 +56,10 @@ def tape(x: torch.Tensor):
 
 def memory(x: torch.Tensor):
     return gpu.unroll.forward(KEPT, LSTM, x)[2]
+
+
+def filtered(x: torch.Tensor):
+    return gpu.kalman.forward(LDS, TARGETS, x)[1]
 
 
 def both_ways(run, back, *given):
@@ -77,10 +84,17 @@ CASES = {
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
     "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
+    "gaussians": (lambda W: gpu.gaussians.affine(BELL, W, W[0], W @ W.mT), numbers(H, H)),
     "gru": (lambda x: gpu.unroll.forward(gpu.gru.reset_after("keep"), RESET_AFTER, x)[0], X),
     "gru_before": (lambda x: gpu.gru_before.forward(gpu.gru_before.reset_before("keep"), GRU, x)[0], X),
     "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
+    "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
+    "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
     "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
+    "lds_em": (lambda x: gpu.lds_em.fit(LDS, TARGETS, x, iterations=1), X),
+    "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
+    "lds_joint": (lambda x: gpu.lds_joint.dense(LDS, T, x[:, 0]), X),
+    "lds_likelihood": (lambda x: gpu.lds_likelihood.backward(gpu.lds_likelihood.forward(LDS, TARGETS, x)[1]), X),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
@@ -93,8 +107,10 @@ CASES = {
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
+    "smoother": (lambda x: [gpu.smoother.rts(filtered(x)), gpu.smoother.adjoint(filtered(x))], X),
     "softmax_tree": (lambda h: gpu.softmax_tree.log_probabilities(NODES, TREE, h), STATES),
     "spectra": (lambda W: [gpu.spectra.radius(W), gpu.spectra.growth(W, 4)], numbers(H, H)),
+    "square_root": (lambda x: gpu.square_root.forward(LDS, TARGETS, x), X),
     "stack": (both_ways(lambda x: gpu.stack.forward(CELL, (MODEL.cell,), x), gpu.stack.backward), X),
     "state_jacobians": (lambda x: gpu.state_jacobians.steps(memory(x)), X),
     "unroll": (both_ways(lambda x: gpu.unroll.forward(CELL, MODEL.cell, x, lengths=[3, 2]), gpu.unroll.backward), X),

@@ -986,3 +986,87 @@ def test_C14_a_linear_readout_between_levels_is_a_matrix_of_low_rank():
         for own, value in zip(torch_layer.parameters(), values, strict=True):
             own.copy_(torch.tensor(value))
         assert off(torch_layer(torch.tensor(x[:, None]))[0][:, 0].numpy(), printed) < RIGHT
+
+
+def filtered_by_hand(A, C, Q, R, m, V, ys):
+    """Means and variances after each look, by predict and update, for numbers or matrices."""
+    found = []
+    for y in ys:
+        p, P = A @ m, A @ V @ A.T + Q
+        K = P @ C.T @ np.linalg.inv(C @ P @ C.T + R)
+        m, V = p + K @ (y - C @ p), P - K @ C @ P
+        found.append((m, V, p, P))
+    return found
+
+
+def test_C08_both_forms_are_the_same_filter():
+    rng = np.random.default_rng(0)
+    A, C = 0.7 * rng.standard_normal((3, 3)), rng.standard_normal((2, 3))
+    Q, R, V = 0.3 * np.eye(3), 0.2 * np.eye(2), np.eye(3)
+    ys = rng.standard_normal((6, 2))
+    z, S = np.zeros(3), A @ V @ A.T + Q
+    for y, (_, _, p, P) in zip(ys, filtered_by_hand(A, C, Q, R, np.zeros(3), V, ys), strict=True):
+        assert np.allclose(z, p, rtol=RIGHT, atol=RIGHT)
+        assert off(S, P) < RIGHT
+        K = S @ C.T @ np.linalg.inv(C @ S @ C.T + R)  # the slide's first recursion, as printed
+        z, S = A @ z + A @ K @ (y - C @ z), A @ (S - K @ C @ S) @ A.T + Q
+
+
+def test_H11_em_with_the_filters_moments_finds_another_system():
+    """EM for one number, the slope of a scalar system, with dense conditioning in the place of any recursion."""
+    rng, a, T, B = np.random.default_rng(0), 0.9, 30, 200
+    z = rng.standard_normal(B) * np.sqrt(0.5 / 0.19)
+    ys = []
+    for _ in range(T):
+        z = a * z + np.sqrt(0.5) * rng.standard_normal(B)
+        ys.append(z + np.sqrt(2.0) * rng.standard_normal(B))
+    ys = np.array(ys)
+
+    def covariance(a):
+        variances = [0.5 / 0.19]
+        for _ in range(T):
+            variances.append(a * a * variances[-1] + 0.5)
+        steps = np.arange(T + 1)
+        early = np.minimum(steps[:, None], steps)
+        return a ** np.abs(steps[:, None] - steps) * np.array(variances)[early]
+
+    def likelihood(a):
+        S = covariance(a)[1:, 1:] + 2 * np.eye(T)
+        return -0.5 * (ys * np.linalg.solve(S, ys)).sum() - 0.5 * B * np.linalg.slogdet(S)[1]
+
+    def regression(a, last):
+        """The slope from sums of z_t z_{t-1} and z_{t-1}^2, each pair given the outputs up to ``last(t)``."""
+        S, cross, square = covariance(a), 0.0, 0.0
+        for t in range(1, T + 1):
+            seen = slice(1, last(t) + 1)
+            gain = np.linalg.solve(S[seen, seen] + 2 * np.eye(last(t)), S[seen, t - 1 : t + 1]).T
+            m, V = gain @ ys[: last(t)], S[t - 1 : t + 1, t - 1 : t + 1] - gain @ S[seen, t - 1 : t + 1]
+            old, V_old = m[0], V[0, 0]
+            if last(t) == t:  # the filter's moment of the older state is that of its own step
+                seen = slice(1, t)
+                gain = np.linalg.solve(S[seen, seen] + 2 * np.eye(t - 1), S[seen, t - 1]) if t > 1 else np.zeros(0)
+                old, V_old = gain @ ys[: t - 1], S[t - 1, t - 1] - gain @ S[seen, t - 1]
+            cross, square = cross + (m[1] * old).sum() + B * V[0, 1], square + (old**2).sum() + B * V_old
+        return cross / square
+
+    smooth = wrong = 0.5
+    for _ in range(40):
+        smooth, wrong = regression(smooth, lambda t: T), regression(wrong, lambda t: t)
+    grid = np.linspace(0.6, 0.99, 79)
+    best = grid[np.argmax([likelihood(a) for a in grid])]
+    assert abs(smooth - best) < 0.01
+    assert wrong < 0.8 < best
+
+
+def test_O14_the_covariance_is_right_without_gaussian_noise():
+    rng, many = np.random.default_rng(0), 40_000
+    one = np.ones((1, 1))
+    z, ys = np.zeros(many), []
+    for _ in range(20):
+        z = 0.9 * z + rng.laplace(0, np.sqrt(0.5), many)
+        ys.append(z + rng.laplace(0, np.sqrt(0.5), many))
+    m, V, *_ = filtered_by_hand(0.9 * one, one, one, one, np.zeros((1, many)), 0 * one, np.array(ys)[:, None])[-1]
+    error = z - m[0]
+    kurtosis = (error**4).mean() / (error**2).mean() ** 2
+    assert kurtosis > 3.3  # not Gaussian, and yet:
+    assert abs((error**2).mean() / V[0, 0] - 1) < 4 * np.sqrt((kurtosis - 1) / many)
