@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from rnncourse import doors
-from rnncourse.hmm_params import NEVER, Categorical, Gaussian
+from rnncourse import doors, hmm_params
+from rnncourse.hmm_params import Categorical, Gaussian
 
 
 def log_likelihoods(emission, observations, mask=None) -> np.ndarray:
@@ -25,7 +25,7 @@ def log_likelihoods(emission, observations, mask=None) -> np.ndarray:
         x = symbols(emission, observations, mask)
         with np.errstate(divide="ignore"):
             table = np.log(emission.probabilities)
-        found = np.where(table.real < NEVER, NEVER, table).T[x]
+        found = np.where(table.real < hmm_params.NEVER, hmm_params.NEVER, table).T[x]
     else:
         found = _gaussian(emission, vectors(emission, observations, mask))
     return found if mask is None else np.where(mask[:, :, None], found, 0)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnncourse.hmm_params import NEVER, HMMParams
+from rnncourse import hmm_params
+from rnncourse.hmm_params import HMMParams
 from rnncourse.reference import emissions, hmm_log
 from rnncourse.reference.hmm_log import Counts
 
@@ -202,5 +203,5 @@ def fine(*parts: np.ndarray) -> bool:
 def _again(tape: Tape) -> Counts:
     """Both passes in log space, for a sequence whose backward message underflows where it matters."""
     with np.errstate(divide="ignore"):
-        logs = np.maximum(np.log(tape.table)[tape.index], NEVER)
+        logs = np.maximum(np.log(tape.table)[tape.index], hmm_params.NEVER)
     return hmm_log.backward(hmm_log.run(tape.params, logs, tape.mask)[1])

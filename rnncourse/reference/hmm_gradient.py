@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from rnncourse.hmm_params import NEVER, Categorical, HMMParams
+from rnncourse.hmm_params import Categorical, HMMParams
 from rnncourse.params import map_arrays
-from rnncourse.reference import emissions, hmm
+from rnncourse.reference import emissions, hmm, hmm_log
 
 
 def scores(params: HMMParams) -> HMMParams:
@@ -16,8 +16,7 @@ def scores(params: HMMParams) -> HMMParams:
     Returns:
         The same form, ``NEVER`` for a probability of zero.
     """
-    with np.errstate(divide="ignore"):
-        return map_arrays(lambda table: np.maximum(np.log(table), NEVER), params)
+    return map_arrays(hmm_log.log, params)
 
 
 def model(scores: HMMParams) -> HMMParams:

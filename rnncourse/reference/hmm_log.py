@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import doors, hmm_params, masks
-from rnncourse.hmm_params import NEVER, HMMParams
+from rnncourse.hmm_params import HMMParams
 from rnncourse.reference import emissions
 
 
@@ -95,7 +95,7 @@ def run(params: HMMParams, logs: np.ndarray, mask=None):
         if mask is not None:
             log_kappa[t] = np.where(mask[t], log_kappa[t], 0)
             h[t] = np.where(mask[t, :, None], h[t], before)
-    possible = log_kappa.real > 0.1 * NEVER
+    possible = log_kappa.real > 0.1 * hmm_params.NEVER
     if not possible.all():
         t, b = np.argwhere(~possible)[0]
         raise ValueError(f"observations: step {t} of sequence {b} has probability zero, given what came before it")
@@ -148,7 +148,7 @@ def log(table: np.ndarray) -> np.ndarray:
     """
     with np.errstate(divide="ignore"):
         logs = np.log(table)
-    return np.where(logs.real < NEVER, NEVER, logs)
+    return np.where(logs.real < hmm_params.NEVER, hmm_params.NEVER, logs)
 
 
 def enter(params: HMMParams, observations, lengths, normalised: bool = True) -> np.ndarray | None:

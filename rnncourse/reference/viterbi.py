@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rnncourse.hmm_params import NEVER, HMMParams
+from rnncourse import hmm_params
+from rnncourse.hmm_params import HMMParams
 from rnncourse.reference import emissions, hmm_log
 from rnncourse.reference.hmm_log import log
 
@@ -31,8 +32,8 @@ def path(params: HMMParams, observations, lengths=None):
         scores = best[:, :, None] + log(params.transition) if t else np.zeros((B, 1, K))
         came[t] = np.where(real, scores.argmax(axis=1), np.arange(K))
         best = np.where(real, (scores.max(axis=1) if t else best) + logs[t], best)
-        if not (best.max(axis=1) > 0.1 * NEVER).all():
-            b = np.argmin(best.max(axis=1) > 0.1 * NEVER)
+        if not (best.max(axis=1) > 0.1 * hmm_params.NEVER).all():
+            b = np.argmin(best.max(axis=1) > 0.1 * hmm_params.NEVER)
             raise ValueError(f"observations: step {t} of sequence {b} has probability zero on every path")
     states = np.empty((T, B), int)
     states[-1] = best.argmax(axis=1)
