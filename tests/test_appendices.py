@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rnncourse import gate_params, params
+from rnncourse import gate_params, hmm_params, params
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +32,7 @@ TREATED = [
     *["E10", "E11", "O09", "O10"],  # 06
     *["E07", "E08", "E09", "O01", "O02", "O03", "O04", "C04", "C05", "T04", "T08", "A01"],  # 07
     *["O06", "O07", "O08", "C02", "C03", "C14", "A02", "A03"],  # 08
+    *["E17", "O05", "C09", "T07"],  # 11
 ]
 
 
@@ -57,7 +58,8 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        thing = getattr(params, first, None) or getattr(gate_params, first)
+        homes = [home for home in (params, gate_params) if hasattr(home, first)]
+        thing = getattr((homes or [hmm_params])[0], first)
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:

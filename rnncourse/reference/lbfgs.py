@@ -24,7 +24,7 @@ def minimise(function: Callable, start, evaluations: int = 100, memory: int = 10
     """Minimise a smooth function by L-BFGS with a backtracking line search (Nocedal and Wright, algorithm 7.4).
 
     Args:
-        function: takes a vector, returns its value and its gradient.
+        function: takes a vector, returns its value and its gradient; the value may be infinite where there is none.
         start: where to begin, shape (N,).
         evaluations: calls allowed.
         memory: steps remembered.
