@@ -95,7 +95,7 @@ def test_a_sequence_without_a_step_has_probability_one(form):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@verifies("eq-hmm-message", oracle="complex step through a filter that starts at h_t")
+@verifies("eq-hmm-tail", oracle="complex step through a filter that starts at h_t")
 @verifies("eq-hmm-posterior", oracle="sum over every path")
 def test_the_message_is_the_total_gradient_of_the_state(seed):
     """The rest of the sequence is filtered from h_t as it stands, and log p of the rest differentiated by it."""

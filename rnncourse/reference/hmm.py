@@ -116,7 +116,7 @@ def backward(tape: Tape) -> Counts:
 
 
 def messages(tape: Tape) -> np.ndarray:
-    """s_t of :eq:`eq-hmm-message`, the posterior over the filter: what the rest of the sequence says of z_t.
+    """s_t of :eq:`eq-hmm-tail`, the posterior over the filter: what the rest of the sequence says of z_t.
 
     Args:
         tape: from :func:`forward`.
