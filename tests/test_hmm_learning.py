@@ -6,6 +6,8 @@ import torch
 from hmm_oracles import draw, enumerate_all, random_model, torch_log_likelihood
 from proof import agree, verifies
 
+from benchmarks import hmm as hmm_race
+from benchmarks import race
 from rnncourse import hmm_params
 from rnncourse.data import processes
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
@@ -337,3 +339,12 @@ def test_starts_are_models():
     ]:
         with pytest.raises(ValueError, match=says):
             call()
+
+
+# The race
+
+
+def test_every_contender_does_the_same_work_and_does_it_right():
+    for case in hmm_race.cases(steps=7, batch=40, widths=(3,)):
+        for name, contender in case.contenders.items():
+            assert race.error(contender(), case.truth) < 1e-10, name

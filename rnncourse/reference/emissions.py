@@ -83,6 +83,7 @@ def counts(emission, observations, posterior, mask=None):
     if isinstance(emission, Categorical):
         V = emission.probabilities.shape[1]
         x = symbols(emission, observations, mask).ravel()
+        x = x.astype(np.uint16) if V <= 2**16 else x  # so small, NumPy sorts them in one pass
         order = np.argsort(x, kind="stable")  # rows of one symbol lie together, and are added up in one go
         found, first = np.unique(x[order], return_index=True)
         M = np.zeros((V, weights.shape[1]), weights.dtype)

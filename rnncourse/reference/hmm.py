@@ -15,7 +15,7 @@ from rnncourse.reference import emissions, hmm_log
 from rnncourse.reference.hmm_log import Counts
 
 EVERY = 8  # steps between two rescalings
-TOGETHER = 512  # at least so many rows go into a product that counts
+TOGETHER = 2**17  # about so many numbers are counted at once: they fit into a cache
 
 
 class Tape(NamedTuple):
@@ -92,7 +92,7 @@ def backward(tape: Tape) -> Counts:
     params, table, index, h, _, mask, _ = tape
     P, (T, B, K) = params.transition, h.shape
     posterior, N, message, back = np.empty_like(h), np.zeros_like(P), np.ones(K, h.dtype), P.T.copy()
-    size = EVERY * -(-TOGETHER // (EVERY * B))
+    size = EVERY * -(-TOGETHER // (EVERY * B * K))
     kept = np.empty((min(size, T), B, K), h.dtype)
     for end in range(T, 0, -size):  # stretches: what a stretch needs stays in the cache
         at = slice(max(0, end - size), end)
@@ -156,7 +156,7 @@ def run(start, P, table, index, v, ahead=None, real=None) -> np.ndarray:
     Returns:
         The sums that were divided by, shape (T // 8, B).
     """
-    spare, ends, before = np.empty_like(v[0]), [], None
+    spare, ends, before = np.empty(v[0].shape, v.dtype), [], None
     for begin in range(0, len(v), EVERY):
         for t, likelihoods in enumerate(table[index[begin : begin + EVERY]], begin):
             into, now = spare if ahead is None else ahead[t], v[t]

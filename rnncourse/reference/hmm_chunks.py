@@ -63,7 +63,7 @@ def posterior(params: HMMParams, observations, chunk: int = 200, warm: int = 50,
     if not mismatch <= tolerance:  # NaN, too: something underflowed
         value, tape = hmm.forward(params, observations)
         return Result(value, hmm.backward(tape), mismatch, True)
-    return Result(*_together(params, table[index[:, 0]], h, u[::-1], scale), mismatch, False)
+    return Result(*_together(params, table, index[:, 0], h, u[::-1], scale), mismatch, False)
 
 
 def hilbert(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -83,31 +83,40 @@ def hilbert(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _pass(start, P, table, index, chunk: int, warm: int) -> tuple[np.ndarray, float]:
-    """One recursion by chunks: v_t over its sum, shape (T, K), and the mismatch where chunks meet.
+    """One recursion by chunks: v_t up to a factor, shape (T, K), and the mismatch where chunks meet.
 
     Chunk n runs from n chunk to (n + 1) chunk + warm. The first begins where the sequence does; of the
     others only what comes after the warm-up is kept.
     """
-    T = len(index)
+    T, K = len(index), len(P)
     many = -(-(T - warm) // chunk)
     padded = np.full(many * chunk + warm, len(table) - 1)
     padded[:T] = index
-    v = np.empty((chunk + warm, many, len(P)), np.result_type(table, P))
-    ends = hmm.run(start, P, table, padded[np.arange(chunk + warm)[:, None] + chunk * np.arange(many)], v)
-    mismatch = hilbert(v[-1, :-1], v[warm - 1, 1:]).max(initial=0) if hmm.fine(ends) else np.inf
-    whole = np.concatenate([v[:warm, 0], v[warm:].swapaxes(0, 1).reshape(-1, v.shape[2])])[:T]
-    whole /= hmm.sums(whole)[:, None]
-    return whole, mismatch
+    rows = padded[np.arange(chunk + warm)[:, None] + chunk * np.arange(many)]
+    v, early = np.empty((len(padded), K), np.result_type(table, P)), np.empty((warm, many, K))
+    late = v[warm:].reshape(many, chunk, K).swapaxes(0, 1)  # a view: chunks side by side
+    ends = [hmm.run(start, P, table, rows[:warm], early)]
+    ends.append(hmm.run(early[-1] @ P, P, table, rows[warm:], late))
+    v[:warm] = early[:, 0]
+    mismatch = hilbert(late[-1, :-1], early[-1, 1:]).max(initial=0) if all(map(hmm.fine, ends)) else np.inf
+    return v[:T], mismatch
 
 
-def _together(params: HMMParams, likelihoods, h, u, scale) -> tuple[np.ndarray, hmm_log.Counts]:
-    """The results of both passes put together; either may be known up to a factor for each step."""
+def _together(params: HMMParams, table, index, h, u, scale) -> tuple[np.ndarray, hmm_log.Counts]:
+    """The results of both passes put together; h and u may be known up to a factor for each step. h is written over."""
     pi, P, _ = params
-    ahead = np.concatenate([pi[None], h[:-1] @ P])
-    log_kappa = np.log(np.einsum("tk,tk->t", ahead, likelihoods)) + scale[:, 0]
-    ahead *= u  # p(z_t | x_1..x_T) up to a factor
-    inner = ahead.sum(axis=1, keepdims=True)
-    posterior = ahead
-    posterior /= inner
-    u = u[1:] / inner[1:]
-    return log_kappa.sum(keepdims=True), hmm_log.Counts(posterior[0].copy(), P * (h[:-1].T @ u), posterior[:, None])
+    N, log_kappa, last = np.zeros_like(P), np.empty(len(h), h.dtype), None
+    size = -(-hmm.TOGETHER // len(P))
+    for begin in range(0, len(h), size):  # stretches: what a stretch needs stays in the cache
+        now, rest = h[begin : begin + size], u[begin : begin + size]
+        now /= hmm.sums(now)[:, None]
+        before = now[:-1] if last is None else np.concatenate([last, now[:-1]])
+        ahead = before @ P if last is not None else np.concatenate([pi[None], before @ P])
+        log_kappa[begin : begin + size] = np.log(hmm.sums(ahead * table[index[begin : begin + size]]))
+        ahead *= rest  # p(z_t | x_1..x_T) up to a factor
+        inner = hmm.sums(ahead)[:, None]
+        N += before.T @ (rest / inner)[len(now) - len(before) :]
+        last = now[-1:].copy()
+        np.divide(ahead, inner, out=now)
+    value = (log_kappa + scale[:, 0]).sum(keepdims=True)
+    return value, hmm_log.Counts(h[0].copy(), P * N, h[:, None])
