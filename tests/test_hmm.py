@@ -255,6 +255,39 @@ def test_a_step_that_the_scaled_form_would_lose_is_found_again():
     agree(hmm_log.forward(model, x)[0], ours, 1e-13)
 
 
+@pytest.mark.parametrize("change", [0.0, 1e-250])
+def test_a_share_that_comes_back_from_nothing_is_not_lost(change):
+    """Coins that are (almost) never changed: a thousand heads, then two thousand tails. The first coin is fairly
+    sure after the heads, beyond every floating-point number, and it is the second that was in hand all the time."""
+    P = np.array([[1 - change, change], [change, 1 - change]])
+    model = HMMParams(np.full(2, 0.5), P, Categorical(np.array([[0.9, 0.1], [0.1, 0.9]])))
+    x = np.repeat([0, 1], [1000, 2000])[:, None]
+    truth, log_tape = hmm_log.forward(model, x)
+    value, tape = hmm.forward(model, x)
+    agree(value, truth, 1e-12)
+    agree(tuple(hmm.backward(tape)), tuple(hmm_log.backward(log_tape)), 1e-10)
+    if not change:
+        agree(value, np.log([0.5]) + 1000 * np.log(0.1) + 2000 * np.log(0.9), 1e-12)
+
+
+def test_the_backward_pass_notices_its_own_underflow(monkeypatch):
+    monkeypatch.setattr(hmm, "forgets", lambda *_: False)
+    model = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[0.9, 0.1], [0.1, 0.9]])))
+    x = np.repeat([0, 1], [1000, 2000])[:, None]
+    tape = hmm.forward(model, x)[1]
+    agree(hmm.backward(tape).posterior[:, 0], np.tile([0.0, 1.0], (3000, 1)), 1e-12)
+
+
+@pytest.mark.parametrize("lengths", [None, [40, 25, 8, 1]])
+def test_counting_in_stretches_changes_nothing(lengths, monkeypatch):
+    model = random_model()
+    x = draw(model, 40, 4)
+    tape = hmm.forward(model, x, lengths)[1]
+    whole = hmm.backward(tape)
+    monkeypatch.setattr(hmm, "TOGETHER", 1)
+    agree(tuple(hmm.backward(tape)), tuple(whole), 1e-13)
+
+
 def even(T):
     """Two states that emit alike: log p is a sum over symbols, and the posterior is the chain's own law."""
     row = np.array([0.7, 0.2, 0.1])

@@ -168,6 +168,15 @@ def test_a_step_that_the_scaled_form_would_lose_is_found_again():
     agree(gpu.hmm.backward(tape).transition, np.array([[2.0, 0], [0, 0]]), 1e-13)
 
 
+def test_a_share_that_comes_back_from_nothing_is_not_lost():
+    model = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[0.9, 0.1], [0.1, 0.9]])))
+    x = np.repeat([0, 1], [1000, 2000])[:, None]
+    value, tape = gpu.hmm.forward(bridge.to_torch(model), torch.tensor(x))
+    agree(value, hmm_log.forward(model, x)[0], 1e-12)
+    agree(gpu.hmm.backward(tape).posterior[:, 0], np.tile([0.0, 1.0], (3000, 1)), 1e-12)
+    against_serial(model, x)
+
+
 # The parallel prefix
 
 

@@ -92,6 +92,18 @@ def test_the_gradient_by_free_logarithms_is_expected_counts(seed):
 
 
 @verifies("eq-hmm-gradient-free", oracle="autograd")
+def test_free_weights_of_sequences_of_different_lengths():
+    model = random_model()
+    model = HMMParams(2 * model.start, 3 * model.transition**2, Categorical(0.5 * model.emission.probabilities**2))
+    x = draw(model, 6, 2)
+    parts = [autograd(model, x[:n, [b]], through_softmax=False) for b, n in enumerate((6, 3))]
+    value, ours = hmm_gradient.free(model, x, [6, 3], normalised=False)
+    agree(value, parts[0][0] + parts[1][0], 1e-13)
+    agree(ours.transition, parts[0][1].transition + parts[1][1].transition, 1e-12)
+    agree(ours.start, parts[0][1].start + parts[1][1].start, 1e-12)
+
+
+@verifies("eq-hmm-gradient-free", oracle="autograd")
 def test_free_weights_need_not_sum_to_one():
     model = random_model()
     model = HMMParams(2 * model.start, 3 * model.transition**2, Categorical(0.5 * model.emission.probabilities**2))
@@ -289,6 +301,21 @@ def test_a_chain_that_does_not_forget_is_run_step_by_step(warm):
     x = np.random.default_rng(0).integers(0, 2, (1000, 1))
     found = hmm_chunks.posterior(sticky, x, chunk=100, warm=warm)
     assert found.exact and found.mismatch > 1e-6
+    agree(found.counts, hmm.backward(hmm.forward(sticky, x)[1]), 0)
+
+
+def test_both_directions_must_agree():
+    """A sticky chain whose state is told only where the forward chunks warm up: those backwards learn nothing."""
+    sticky = HMMParams(
+        np.full(2, 0.5), np.array([[1 - 1e-4, 1e-4], [1e-4, 1 - 1e-4]]),
+        Categorical(np.array([[0.49, 0.5, 0.01], [0.01, 0.5, 0.49]])),
+    )  # fmt: skip
+    x = np.ones((450, 1), int)
+    for begin in range(0, 450, 100):
+        x[begin : begin + 20] = 0
+    assert not hmm_chunks.posterior(sticky, x[:420], chunk=100, warm=20).exact  # here both warm up on what tells
+    found = hmm_chunks.posterior(sticky, x, chunk=100, warm=20)
+    assert found.exact
     agree(found.counts, hmm.backward(hmm.forward(sticky, x)[1]), 0)
 
 

@@ -1,5 +1,6 @@
 """Forward and backward through a hidden Markov model, scaled so that any length fits; the way back is autograd's."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -52,7 +53,8 @@ def forward(params: HMMParams, observations, lengths=None, normalised: bool = Tr
     pi, P, logs = graph.tracked((params.start, params.transition, logs))
     h, log_kappa = _run(pi, P, logs, mask)
     tape, recorded = None, HMMParams(pi, P, params.emission)
-    if not bool((torch.isfinite(log_kappa) & (log_kappa > 0.1 * hmm_params.NEVER)).all()):  # underflow, or impossible
+    usual = bool((torch.isfinite(log_kappa) & (log_kappa > 0.1 * hmm_params.NEVER)).all())
+    if not usual or _forgets(P, logs, h):  # underflow, or impossible
         _, tape = hmm_log.run(params, logs, mask)
         h, log_kappa = tape.log_filtered.exp(), tape.log_normalisers
     h = h if mask is None else torch.where(mask[:, :, None], h, 0)
@@ -118,3 +120,13 @@ def _run(pi, P, logs, mask) -> tuple[torch.Tensor, torch.Tensor]:
         h.append(new)
         log_kappa.append(step)
     return torch.stack(h), torch.stack(log_kappa)
+
+
+def _forgets(P, logs, h) -> bool:
+    """Whether a share was lost by underflow in a chain that cannot go back, as on the other floor."""
+    tiny = torch.finfo(h.dtype).tiny
+    if bool(P.min() > tiny**0.1):
+        return False
+    apart = logs - logs.amax(dim=2, keepdim=True)
+    lost = bool(((apart < math.log(tiny**0.95)) & (logs > 0.1 * hmm_params.NEVER)).any())
+    return lost or bool(((h > 0) & (h < tiny**0.95)).any())

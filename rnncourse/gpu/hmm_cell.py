@@ -11,6 +11,8 @@ def filtering() -> Cell:
     ``ax`` is log lambda_t, the log-likelihood of each state; W_h is P^T. Of its two states the first is
     h_t = p(z_t | x_1..x_t), the second log p(x_1..x_t), the same number in all H entries.
 
+    A share below the smallest number of its precision is lost; ``hmm.forward`` notices, the cell does not.
+
     Returns:
         The cell. An observation of probability zero raises a ValueError.
     """

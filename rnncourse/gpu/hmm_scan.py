@@ -37,6 +37,7 @@ class Tape(NamedTuple):
         params: the model.
         steps: one stretch for each step from the second on, (T - 1, B, ...).
         filtered: h_t = p(z_t | x_1..x_t), shape (T, B, K).
+        log_filtered: log h_t, shape (T, B, K): a share too small for a number may be the one that counts in the end.
         log_likelihoods: log lambda_t, shape (T, B, K).
         mask: which steps are real, shape (T, B), or None if all are.
     """
@@ -44,6 +45,7 @@ class Tape(NamedTuple):
     params: HMMParams
     steps: Stretch
     filtered: torch.Tensor
+    log_filtered: torch.Tensor
     log_likelihoods: torch.Tensor
     mask: torch.Tensor | None
 
@@ -66,18 +68,18 @@ def forward(params: HMMParams, observations, lengths=None):
     mask = hmm_log.enter(params, observations, lengths)
     logs = emissions.log_likelihoods(params.emission, observations, mask)
     steps = _steps(params, logs, mask)
-    first = hmm_log.log(params.start) + logs[0]
-    value = first.logsumexp(dim=1)
-    h = torch.exp(first - value[:, None])[None]
+    joint = (hmm_log.log(params.start) + logs[0])[None]  # log p(z_1, x_1..x_t), less the level
+    level, N = torch.zeros_like(joint[:, :, 0]), torch.eye(joint.shape[2]).to(joint).expand(1, 1, -1, -1)
     if len(logs) > 1:
-        level, r, N = prefixes(steps)
-        joint = first + r  # log p(z_1, x_1..x_t), less the level
-        total = joint.logsumexp(dim=2)
-        later = (torch.exp(joint - total[:, :, None])[:, :, None] @ N)[:, :, 0]
-        h, value = torch.cat([h, later / later.sum(dim=2, keepdim=True)]), level[-1] + total[-1]
+        later, r, ends = prefixes(steps)
+        joint, level = torch.cat([joint, joint + r]), torch.cat([level, later])
+        N = torch.cat([N.expand_as(ends[:1]), ends])
+    total = joint.logsumexp(dim=2)
+    log_h = (joint[..., None] + hmm_log.log(N)).logsumexp(dim=2) - total[..., None]
+    value = level[-1] + total[-1]
     if not bool((value > 0.1 * hmm_params.NEVER).all()):
         hmm_log.run(params, logs, mask)  # says where
-    return value, Tape(params, steps, h, logs, mask)
+    return value, Tape(params, steps, log_h.exp(), log_h, logs, mask)
 
 
 @torch.no_grad()
@@ -90,18 +92,16 @@ def backward(tape: Tape) -> hmm_log.Counts:
     Returns:
         As ``hmm.backward``.
     """
-    params, steps, h, logs, mask = tape
+    params, steps, _, log_h, logs, mask = tape
     rest = torch.zeros_like(logs)  # log p(x_{t+1}..x_T | z_t), less its level
     if len(logs) > 1:
         rest[:-1] = suffixes(steps).evidence
-    posterior = torch.softmax(hmm_log.log(h) + rest, dim=2)
-    posterior = posterior if mask is None else torch.where(mask[:, :, None], posterior, 0)
-    ahead = logs[1:] + rest[1:]
-    pairs = torch.exp(ahead - ahead.amax(dim=2, keepdim=True))
-    inner = (h[:-1] @ params.transition * pairs).sum(dim=2, keepdim=True)
-    weighted = pairs / inner
-    weighted = weighted if mask is None else torch.where(mask[1:, :, None], weighted, 0)
-    N = params.transition * (h[:-1].flatten(0, 1).T @ weighted.flatten(0, 1))
+    posterior = torch.softmax(log_h + rest, dim=2)
+    pairs = log_h[:-1, :, :, None] + hmm_log.log(params.transition) + (logs[1:] + rest[1:])[:, :, None, :]
+    pairs = torch.softmax(pairs.flatten(2), dim=2).view_as(pairs)  # p(z_{t-1}, z_t | x_1..x_T)
+    if mask is not None:
+        posterior, pairs = torch.where(mask[:, :, None], posterior, 0), torch.where(mask[1:, :, None, None], pairs, 0)
+    N = pairs.sum(dim=(0, 1))
     return hmm_log.Counts(posterior[0].sum(dim=0), N, posterior)
 
 

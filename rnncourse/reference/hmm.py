@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import hmm_params
-from rnncourse.hmm_params import HMMParams
+from rnncourse.hmm_params import Gaussian, HMMParams
 from rnncourse.reference import emissions, hmm_log
 from rnncourse.reference.hmm_log import Counts
 
@@ -62,7 +62,7 @@ def forward(params: HMMParams, observations, lengths=None, normalised: bool = Tr
     h = np.empty((*index.shape, len(params.start)), np.result_type(table, *params[:2]))
     ends = run(params.start, params.transition, table, index, h)
     totals = sums(h)
-    if not fine(totals, ends):  # underflow, or impossible: look closely
+    if not fine(totals, ends) or forgets(params, table, h):  # underflow, or impossible: look closely
         logs = emissions.log_likelihoods(params.emission, observations, mask)
         log_likelihood, tape = hmm_log.run(params, logs, mask)
         h, log_kappa = np.exp(tape.log_filtered), tape.log_normalisers
@@ -99,6 +99,8 @@ def backward(tape: Tape) -> Counts:
         u, s, real = kept[: at.stop - at.start], posterior[at], None if mask is None else mask[at]
         ends = run(message, back, table, index[at][::-1], u[::-1], s[::-1], None if mask is None else real[::-1])
         message = np.dot(u[0], back)
+        if mask is not None:
+            message[~real[0]] = 1
         s *= h[at]
         inner = sums(s)
         before = (h[at.start - 1] * message).sum(axis=1) if at.start else np.ones(B)
@@ -151,7 +153,7 @@ def run(start, P, table, index, v, ahead=None, real=None) -> np.ndarray:
         index: the row of the table for each step, shape (T, B).
         v: filled with v_t, shape (T, B, K).
         ahead: filled with P^T v_{t-1} if given, shape (T, B, K).
-        real: which steps are real, shape (T, B), if v is to be all ones elsewhere.
+        real: which steps are real, shape (T, B), if P^T v is to be all ones after others.
 
     Returns:
         The sums that were divided by, shape (T // 8, B).
@@ -164,9 +166,9 @@ def run(start, P, table, index, v, ahead=None, real=None) -> np.ndarray:
                 into[:] = start
             else:
                 np.dot(before, P, out=into)
+                if real is not None:
+                    into[~real[t - 1]] = 1
             np.multiply(into, likelihoods, out=now)
-            if real is not None:
-                now[~real[t]] = 1
             before = now
         if t % EVERY == EVERY - 1:
             ends.append(before.sum(axis=1))
@@ -198,6 +200,27 @@ def fine(*parts: np.ndarray) -> bool:
     """
     least = np.finfo(parts[0].dtype).tiny ** 0.3
     return all(bool(((part.real > least) & (part.real < 1 / least)).all()) for part in parts)
+
+
+def forgets(params: HMMParams, table: np.ndarray, h: np.ndarray) -> bool:
+    """Whether a share was lost by underflow that nothing would bring back.
+
+    Where every state can be reached from every other in one step, a lost share is made up for at once.
+    In a chain that cannot go back it may be the one that matters in the end.
+
+    Args:
+        params: the model.
+        table: likelihoods, as from ``emissions.scaled``.
+        h: filters, shape (T, B, K).
+
+    Returns:
+        True if transitions are (nearly) zero and a share or a likelihood is so small that it is lost or may be.
+    """
+    tiny = np.finfo(h.dtype).tiny
+    if params.transition.real.min() > tiny**0.1:
+        return False
+    lost = isinstance(params.emission, Gaussian) and bool((table.real < tiny**0.95).any())
+    return lost or bool(((h.real > 0) & (h.real < tiny**0.95)).any())
 
 
 def _again(tape: Tape) -> Counts:

@@ -12,6 +12,8 @@ def filtering() -> Cell:
     h_t = p(z_t | x_1..x_t), the second log p(x_1..x_t), the same number in all H entries. Its pull is
     :eq:`eq-hmm-pull`.
 
+    A share below the smallest number of its precision is lost; ``hmm.forward`` notices, the cell does not.
+
     Returns:
         The cell. An observation of probability zero raises a ValueError.
     """
