@@ -7,9 +7,10 @@ from hmm_oracles import draw, enumerate_all, random_model
 from proof import agree, verifies
 from test_hmm import BAD, GOOD, even
 
-from rnncourse import bridge, gpu, hmm_params
+from rnncourse import bridge, gpu, hmm_params, reference
 from rnncourse.gpu import hmm_scan
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
+from rnncourse.params import RNNParams
 from rnncourse.reference import baum_welch, emissions, hmm, hmm_gradient, hmm_log, viterbi
 
 KINDS = ("categorical", "gaussian")
@@ -110,6 +111,20 @@ def test_the_cell_on_both_floors():
         with pytest.raises(ValueError, match="inputs: sequence 0 holds an observation of probability zero"):
             module.unroll.forward(cell, arrays[0]._replace(bias=arrays[0].bias + hmm_params.NEVER), *arrays[1:])
     agree(run["gpu"], run["reference"], 1e-12)
+
+
+def test_a_state_that_cannot_be_reached_has_the_gradient_of_one_that_could():
+    """Its likelihood is the larger: a transition into it, now zero, would raise log p by more than any other."""
+    rng = np.random.default_rng(0)
+    params = RNNParams(rng.standard_normal((2, 3)), np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([0.0, 4.0]))
+    x, start = rng.standard_normal((3, 1, 3)), (np.array([[0.6, 0.4]]), np.zeros((1, 2)))
+    one = np.array([[1.0, 0.0]])
+    ours = reference.unroll.forward(reference.hmm_cell.filtering(), params, x, start)
+    there = gpu.unroll.forward(gpu.hmm_cell.filtering(), *bridge.to_torch((params, x, start)))
+    back = reference.unroll.backward(ours[2], 0 * ours[0], (0 * one, one))
+    theirs = gpu.unroll.backward(there[2], 0 * there[0], bridge.to_torch((0 * one, one)))
+    agree(bridge.to_numpy(theirs.params), back.params, 1e-13)
+    assert back.params.recurrent_weights[1].min() > 1
 
 
 @FORMS

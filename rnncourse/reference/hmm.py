@@ -104,7 +104,8 @@ def backward(tape: Tape) -> Counts:
         s *= h[at]
         inner = sums(s)
         before = (h[at.start - 1] * message).sum(axis=1) if at.start else np.ones(B)
-        if not fine(inner if mask is None else inner[real], before, ends):
+        counted = (inner, before) if mask is None else (inner[real], before[mask[max(0, at.start - 1)]])
+        if not fine(*counted, ends):
             return _again(tape)
         inner[inner == 0] = 1  # padding
         s /= inner[:, :, None]
