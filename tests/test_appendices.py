@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rnncourse import gate_params, lds_params, params
+from rnncourse import gate_params, hmm_params, lds_params, params
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +33,7 @@ TREATED = [
     *["E07", "E08", "E09", "O01", "O02", "O03", "O04", "C04", "C05", "T04", "T08", "A01"],  # 07
     *["O06", "O07", "O08", "C02", "C03", "C14", "A02", "A03"],  # 08
     *["H11", "O14", "C08"],  # 09
+    *["E17", "O05", "C09", "T07"],  # 11
 ]
 
 
@@ -58,8 +59,8 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        home = next((home for home in (params, gate_params) if hasattr(home, first)), lds_params)
-        thing = getattr(home, first)
+        homes = (params, gate_params, lds_params, hmm_params)
+        thing = getattr(next(home for home in homes if hasattr(home, first)), first)
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:

@@ -15,16 +15,22 @@ from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
 from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
+from rnncourse.data import processes
 from rnncourse.gate_params import LSTMParams
+from rnncourse.hmm_params import Categorical, HMMParams
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
     activations,
     autoregression,
+    baum_welch,
     bptt,
     cells,
     embedding,
     gauss_newton,
+    hmm,
+    hmm_gradient,
     jacobians,
+    lbfgs,
     lstm,
     lyapunov,
     optim,
@@ -1070,3 +1076,84 @@ def test_O14_the_covariance_is_right_without_gaussian_noise():
     kurtosis = (error**4).mean() / (error**2).mean() ** 2
     assert kurtosis > 3.3  # not Gaussian, and yet:
     assert abs((error**2).mean() / V[0, 0] - 1) < 4 * np.sqrt((kurtosis - 1) / many)
+
+
+def coin(apart, T=200, B=4, seed=1):
+    """Two hidden states that emit three symbols, more or less alike; a sample, and a start beside the truth."""
+    C = np.full((2, 3), 1 / 3) + apart * np.array([[0.45, -0.15, -0.3], [-0.3, -0.15, 0.45]])
+    true = HMMParams(np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.2, 0.8]]), Categorical(C))
+    x = processes.hmm(np.random.default_rng(seed), *true[:2], C, T, B).observations
+    rows = np.random.default_rng(seed + 1).dirichlet(np.full(3, 5.0), 2)
+    start = HMMParams(true.start, np.array([[0.7, 0.3], [0.4, 0.6]]), Categorical(0.5 * C + 0.5 * rows))
+    return x, start
+
+
+def dot(one, other):
+    return sum(
+        (a * b).sum() for (_, a), (_, b) in zip(params.named_arrays(one), params.named_arrays(other), strict=True)
+    )
+
+
+def test_E17_without_its_centre_the_gradient_goes_downhill():
+    x, start = coin(1.0)
+    best, _ = baum_welch.fit(start, x, steps=2000)
+    _, printed = hmm_gradient.free(best, x)
+    _, right = hmm_gradient.centred(best, x)
+    assert abs(right.transition).max() < 1e-6 < 100 < abs(printed.transition).max()
+    scores = hmm_gradient.scores(best)
+
+    def value(direction, size):
+        moved = map_arrays(lambda s, d: s + size * d, scores, direction)
+        return hmm.forward(hmm_gradient.model(moved), x)[0].sum()
+
+    assert value(printed, 1e-2) < value(printed, 0) - 1
+    # away from the optimum: the derivative along the printed direction, at points drawn at random
+    rng, downhill = np.random.default_rng(0), 0
+    for _ in range(100):
+        point = HMMParams(
+            *(rng.dirichlet(np.full(k, 0.5), n) for k, n in ((2, 1), (2, 2))),
+            Categorical(rng.dirichlet(np.full(3, 0.5), 2)),
+        )
+        point = point._replace(start=point.start[0])
+        downhill += dot(hmm_gradient.centred(point, x)[1], hmm_gradient.free(point, x)[1]) < 0
+    assert 20 < downhill < 80
+
+
+def evaluations(history, best, gap):
+    return int(np.argmax(np.array(history) > best - gap)) if max(history) > best - gap else len(history)
+
+
+def test_O05_where_states_overlap_em_crawls():
+    for apart, slower in ((1.0, False), (0.45, True)):
+        x, start = coin(apart, T=100, B=32)
+        _, em = baum_welch.fit(start, x, steps=300)
+        first = hmm_gradient.scores(start)
+        sizes = [array.shape for _, array in params.named_arrays(first)]
+        cuts = np.cumsum([np.prod(size, dtype=int) for size in sizes])[:-1]
+
+        def negative(v, x=x, sizes=sizes, cuts=cuts):
+            pi, P, C = (part.reshape(size) for part, size in zip(np.split(v, cuts), sizes, strict=True))
+            try:
+                value, g = hmm_gradient.centred(hmm_gradient.model(HMMParams(pi, P, Categorical(C))), x)
+            except ValueError:  # a step so long that something seen became impossible
+                return np.inf, np.zeros_like(v)
+            return -value, -np.concatenate([array.ravel() for _, array in params.named_arrays(g)])
+
+        start_vector = np.concatenate([array.ravel() for _, array in params.named_arrays(first)])
+        newton = -np.array(lbfgs.minimise(negative, start_vector, 300).values)
+        best = max(*em, *newton)
+        ours, theirs = (evaluations(history, best, 0.1) for history in (em, newton))
+        assert (ours > 4 * theirs) if slower else (ours < 4 * theirs)
+
+
+def test_C09_one_message_is_the_other_a_step_later():
+    x, start = coin(1.0, T=50, B=1)
+    pi, P, (C,) = start
+    message, seen = pi, [pi]  # as printed: the message of step t + 1 from that of step t
+    for symbol in x[:, 0]:
+        message = P.T @ (message * C[:, symbol] / (message @ C[:, symbol]))
+        seen.append(message)
+    tape = hmm.forward(start, x)[1]
+    assert off(hmm.predicted(tape)[:, 0], np.array(seen[:-1])) < RIGHT
+    assert off(tape.filtered[:, 0] @ P, np.array(seen[1:])) < RIGHT
+    assert off(tape.filtered[:, 0], np.array(seen[:-1])) > 0.1

@@ -1,0 +1,275 @@
+"""Checks of the exercise notebook on hidden Markov models."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rnncourse import hmm_params
+from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.core import Wrong, call, task
+from rnncourse.checks.core import scoreboard as print_scoreboard
+from rnncourse.hmm_params import Categorical, HMMParams
+from rnncourse.reference import hmm, hmm_gradient, viterbi
+
+STEP_NAMES = ("h", "kappa")
+
+
+@task("1", "predict, weigh, normalise", points=4)
+def step(filter_step: Callable, **sizes: int) -> None:
+    """Judge one step of the filter.
+
+    Args:
+        filter_step: takes P, the likelihoods of the step and h_{t-1}; returns h_t and kappa_t.
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    seen, before = model.emission.probabilities[:, x[1]], hmm.forward(model, x[:, None])[1].filtered[0, 0]
+    answer = named_parts(call(filter_step, model.transition, seen, before), STEP_NAMES)
+    right = dict(zip(STEP_NAMES, _step(model.transition, seen, before), strict=True))
+    slips = [
+        Mistake(hint, dict(zip(STEP_NAMES, wrong(model.transition, seen, before), strict=True)))
+        for hint, wrong in STEP_SLIPS.items()
+    ]
+    require_arrays(answer, right, slips)
+
+
+@task("2", "the likelihood of a long sequence", points=3)
+def likelihood(log_likelihood: Callable, **sizes: int) -> None:
+    """Judge log p of one sequence, also of one that is long.
+
+    Args:
+        log_likelihood: takes pi, P, C and symbols (T,); returns log p, a number.
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    long = np.tile(x, 400)
+    for name, seen in (("log_p", x), ("log_p of a long sequence", long)):
+        answer = call(log_likelihood, *model[:2], model.emission.probabilities, seen)
+        if seen is long and not np.all(np.isfinite(np.asarray(answer, float))):
+            raise Wrong(f"{len(long)} steps give {answer}: divide by kappa at every step, and add up its logarithm.")
+        right = {name: np.asarray(hmm.forward(model, seen[:, None])[0][0])}
+        require_arrays({name: answer}, right, known(name, LIKELIHOOD_SLIPS, model, seen))
+
+
+@task("3", "back through time", points=5)
+def back(posterior: Callable, **sizes: int) -> None:
+    """Judge the posterior of every state.
+
+    Args:
+        posterior: takes P, the likelihoods (T, K), the filter h (T, K) and kappa (T,); returns gamma (T, K).
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    tape = hmm.forward(model, x[:, None])[1]
+    seen, h, kappa = model.emission.probabilities[:, x].T, tape.filtered[:, 0], np.exp(tape.normalisers[:, 0])
+    answer = call(posterior, model.transition, seen, h, kappa)
+    right = {"gamma": hmm.backward(tape).posterior[:, 0]}
+    require_arrays({"gamma": answer}, right, known("gamma", BACK_SLIPS, model.transition, seen, h, kappa))
+
+
+@task("4", "the centred gradient", points=3)
+def gradient(centred: Callable, **sizes: int) -> None:
+    """Judge the gradient by scores.
+
+    Args:
+        centred: takes the scores S (K, K) and expected counts N (K, K); returns dL/dS (K, K).
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    rng = np.random.default_rng(3)
+    scores = np.log(model.transition) + rng.standard_normal((len(model.start), 1))  # their softmax is P all the same
+    _, counts = hmm_gradient.free(model, x[:, None])
+    _, right = hmm_gradient.centred(model, x[:, None])
+    answer = call(centred, scores, counts.transition)
+    require_arrays(
+        {"gradient": answer},
+        {"gradient": right.transition},
+        known("gradient", GRADIENT_SLIPS, scores, counts.transition),
+    )
+
+
+@task("5", "count and divide", points=2)
+def divide(m_step: Callable, **sizes: int) -> None:
+    """Judge the M-step.
+
+    Args:
+        m_step: takes expected transitions N (K, K) and emissions M (K, V); returns P and C.
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    _, counts = hmm_gradient.free(model, x[:, None])
+    N, M = counts.transition, counts.emission.probabilities
+    answer = named_parts(call(m_step, N, M), ("P", "C"))
+    right = {"P": N / N.sum(axis=1, keepdims=True), "C": M / M.sum(axis=1, keepdims=True)}
+    slips = [
+        Mistake("did you divide by the sums of columns? Rows are what sums to one.", {
+            "P": N / N.sum(axis=0), "C": M / np.where(M.sum(axis=0) == 0, 1, M.sum(axis=0))}),
+        Mistake("did you divide by the sum of everything?", {"P": N / N.sum(), "C": M / M.sum()}),
+        Mistake("are these the counts themselves?", {"P": N, "C": M}),
+    ]  # fmt: skip
+    require_arrays(answer, right, slips)
+
+
+@task("6", "the best path", points=4)
+def path(best_path: Callable, **sizes: int) -> None:
+    """Judge Viterbi's algorithm.
+
+    Args:
+        best_path: takes log pi, log P and log likelihoods (T, K); returns the states, integers (T,).
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    for name, (model, x) in (("a random model", _problem(**sizes)), ("a model with a trap", _trap())):
+        logs = np.log(model.emission.probabilities[:, x].T)
+        answer = np.asarray(call(best_path, np.log(model.start), np.log(model.transition), logs))
+        right = viterbi.path(model, x[:, None])[0][:, 0]
+        if answer.shape == right.shape and np.array_equal(answer, right):
+            continue
+        if answer.shape != right.shape:
+            raise Wrong(f"path: expected shape {right.shape}, got {answer.shape}.")
+        for hint, slip in PATH_SLIPS.items():
+            if np.array_equal(answer, slip(model, x)):
+                raise Wrong(f"[{name}] {hint}")
+        raise Wrong(f"[{name}] {int((answer != right).sum())} of {len(right)} states are not those of the best path.")
+
+
+def _problem(seed: int = 0, states: int = 3, symbols: int = 4, steps: int = 9) -> tuple[HMMParams, np.ndarray]:
+    """A model without a zero and symbols (T,), each of them seen."""
+    rng = np.random.default_rng(seed)
+    model = hmm_params.init_categorical(rng, states, symbols, evenness=2)
+    return model, np.concatenate([rng.permutation(symbols), rng.integers(0, symbols, max(0, steps - symbols))])
+
+
+def _trap() -> tuple[HMMParams, np.ndarray]:
+    """The most probable state of each step is no part of the best path."""
+    P = np.array([[0.98, 0.01, 0.01], [0.01, 0.495, 0.495], [0.01, 0.495, 0.495]])
+    model = HMMParams(np.array([0.36, 0.32, 0.32]), P, Categorical(np.array([[0.6, 0.4], [0.64, 0.36], [0.56, 0.44]])))
+    return model, np.array([0, 1, 0, 0, 1, 1, 0])
+
+
+def _step(P, seen, before) -> tuple:
+    weighed = seen * (P.T @ before)
+    return weighed / weighed.sum(), np.asarray(weighed.sum())
+
+
+def _weighed_first(P, seen, before) -> tuple:
+    weighed = P.T @ (seen * before)
+    return weighed / weighed.sum(), np.asarray(weighed.sum())
+
+
+def _not_divided(P, seen, before) -> tuple:
+    h, kappa = _step(P, seen, before)
+    return h * kappa, kappa
+
+
+def _logarithm(P, seen, before) -> tuple:
+    h, kappa = _step(P, seen, before)
+    return h, np.log(kappa)
+
+
+def _kappas(model: HMMParams, x: np.ndarray) -> np.ndarray:
+    return np.exp(hmm.forward(model, x[:, None])[1].normalisers[:, 0])
+
+
+def _predicted_start(model: HMMParams, x: np.ndarray) -> np.ndarray:
+    moved = model._replace(start=model.start @ model.transition)
+    return np.asarray(hmm.forward(moved, x[:, None])[0][0])
+
+
+def _backward(P, seen, h, kappa, divide: bool = True, turned: bool = False, late: bool = False):
+    """gamma, or one of its slips."""
+    s = np.ones_like(h)
+    for t in range(len(h) - 1, 0, -1):
+        weighed = seen[t - late] * s[t] / (kappa[t] if divide else 1)
+        s[t - 1] = (P.T if turned else P) @ weighed
+    return h * s
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    e = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _greedy(model: HMMParams, x: np.ndarray) -> np.ndarray:
+    """At each step the best state after the one chosen before."""
+    logs, states = np.log(model.emission.probabilities[:, x].T), []
+    for t, seen in enumerate(logs):
+        come = np.log(model.transition[states[-1]]) if t else np.log(model.start)
+        states.append(int((come + seen).argmax()))
+    return np.array(states)
+
+
+def _without_walk(model: HMMParams, x: np.ndarray) -> np.ndarray:
+    """The best end of each step, not traced back."""
+    logs, best, states = np.log(model.emission.probabilities[:, x].T), np.log(model.start), []
+    for t, seen in enumerate(logs):
+        best = ((best[:, None] + np.log(model.transition)).max(axis=0) if t else best) + seen
+        states.append(int(best.argmax()))
+    return np.array(states)
+
+
+def _by_posterior(model: HMMParams, x: np.ndarray) -> np.ndarray:
+    return hmm.backward(hmm.forward(model, x[:, None])[1]).posterior[:, 0].argmax(axis=1)
+
+
+STEP_SLIPS: dict[str, Callable] = {
+    "did you weigh before you predicted? The observation is that of the new state.": _weighed_first,
+    "is P on the wrong side? P[i, j] goes from i to j.": lambda P, seen, before: _step(P.T, seen, before),
+    "did you forget to predict?": lambda P, seen, before: _step(np.eye(len(P)), seen, before),
+    "did you forget to divide by kappa?": _not_divided,
+    "is this the logarithm of kappa?": _logarithm,
+}
+LIKELIHOOD_SLIPS: dict[str, Any] = {
+    "pi is p(z_1): nothing is predicted before the first observation.": _predicted_start,
+    "is this p, and not its logarithm?": lambda model, x: np.asarray(_kappas(model, x).prod()),
+    "did you leave out the first observation?": lambda model, x: np.asarray(np.log(_kappas(model, x)[1:]).sum()),
+    "is the sign that of a loss?": lambda model, x: np.asarray(-np.log(_kappas(model, x)).sum()),
+}
+BACK_SLIPS: dict[str, Callable] = {
+    "is this the filter? It knows the past alone.": lambda P, seen, h, kappa: h,
+    "is P on the wrong side? Backwards it is P, and not its transpose.": lambda *p: _backward(*p, turned=True),
+    "did you forget to divide by kappa?": lambda *p: _backward(*p, divide=False),
+    "is the likelihood that of the wrong step? s_{t-1} needs what was seen at t.": lambda *p: _backward(*p, late=True),
+    "is this s? The posterior is h times s.": lambda P, seen, h, kappa: _backward(P, seen, h, kappa) / h,
+}
+GRADIENT_SLIPS: dict[str, Callable] = {
+    "these are the counts: the gradient of free weights, and no softmax has been here.": lambda S, N: N,
+    "did you take off the mean of the row? Its share is P times the sum.": lambda S, N: (
+        N - N.mean(axis=1, keepdims=True)
+    ),
+    "is the softmax along columns, or the sum? Rows are what sums to one.": lambda S, N: (
+        N - _softmax(S) * N.sum(axis=0)
+    ),
+    "is the sign that of a loss?": lambda S, N: _softmax(S) * N.sum(axis=1, keepdims=True) - N,
+    "scores are no probabilities: take their softmax, which is not exp.": lambda S, N: (
+        N - np.exp(S) * N.sum(axis=1, keepdims=True)
+    ),
+}
+PATH_SLIPS: dict[str, Callable] = {
+    "is this the best state after each state, chosen greedily? What is best now can be bad later.": _greedy,
+    "did you take the best end of each step? Remember where each maximum came from, and walk back.": _without_walk,
+    "are these the most probable states, one by one? The best path is another question.": _by_posterior,
+}
+
+
+def scoreboard() -> None:
+    """Print which tasks of the notebook are done."""
+    print_scoreboard([step, likelihood, back, gradient, divide, path])

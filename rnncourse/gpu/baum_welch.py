@@ -1,0 +1,69 @@
+"""Expectation maximisation for hidden Markov models: count what is expected, divide, repeat."""
+
+import torch
+
+from rnncourse.gpu import emissions, graph, hmm
+from rnncourse.hmm_params import HMMParams
+
+
+def step(params: HMMParams, observations, lengths=None):
+    """One step of Baum and Welch, :eq:`eq-baum-welch`.
+
+    Args:
+        params: the model.
+        observations: symbols (T, B), integers, or vectors (T, B, D). Padding may hold anything.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+
+    Returns:
+        ``(params, log_likelihood)``: the new model, and the log-likelihood of the old one, summed over the batch.
+
+    Raises:
+        ValueError: as ``hmm.forward``.
+    """
+    params = graph.cut(params)
+    log_likelihood, tape = hmm.forward(params, observations, lengths)
+    counts = hmm.backward(tape)
+    emission = emissions.maximise(params.emission, observations, counts.posterior, tape.mask)
+    start, transition = (
+        divided(*pair) for pair in ((counts.start, params.start), (counts.transition, params.transition))
+    )
+    return HMMParams(start, transition, emission), float(log_likelihood.sum())
+
+
+def fit(params: HMMParams, observations, lengths=None, steps: int = 100, tolerance: float = 0.0):
+    """Repeat :func:`step`.
+
+    Args:
+        params: the model to begin with.
+        observations: symbols (T, B), integers, or vectors (T, B, D). Padding may hold anything.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+        steps: how many at most.
+        tolerance: stop when a step gains less than this, in nats.
+
+    Returns:
+        ``(params, history)``: the last model, and the log-likelihood before each step.
+
+    Raises:
+        ValueError: as ``hmm.forward``.
+    """
+    history = []
+    for _ in range(steps):
+        params, value = step(params, observations, lengths)
+        history.append(value)
+        if len(history) > 1 and history[-1] - history[-2] < tolerance:
+            break
+    return params, history
+
+
+def divided(counts: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Rows of counts over their sums; a row that was never used stays as it was.
+
+    Args:
+        counts: expected counts, rows along the last axis.
+        old: the present probabilities, in the same shape.
+
+    Returns:
+        New probabilities.
+    """
+    total = counts.sum(dim=-1, keepdim=True)
+    return torch.where(total == 0, old, counts / torch.where(total == 0, 1, total))

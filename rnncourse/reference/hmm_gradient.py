@@ -1,0 +1,77 @@
+"""Gradients of the log-likelihood of a hidden Markov model with symbols, by its logarithms and through the softmax."""
+
+import numpy as np
+
+from rnncourse.hmm_params import Categorical, HMMParams
+from rnncourse.params import map_arrays
+from rnncourse.reference import emissions, hmm, hmm_log
+
+
+def scores(params: HMMParams) -> HMMParams:
+    """Scores whose softmax is the model: its logarithms, of all such scores those whose exponentials sum to 1.
+
+    Args:
+        params: a model with categorical emissions.
+
+    Returns:
+        The same form, ``NEVER`` for a probability of zero.
+    """
+    return map_arrays(hmm_log.log, params)
+
+
+def model(scores: HMMParams) -> HMMParams:
+    """The softmax of every row, :eq:`def-hmm-softmax`.
+
+    Args:
+        scores: any numbers, in the form of a model with categorical emissions.
+
+    Returns:
+        The model.
+    """
+    return map_arrays(_softmax, scores)
+
+
+def free(params: HMMParams, observations, lengths=None, normalised: bool = True):
+    """The gradient by log pi, log P and log C taken as free numbers, :eq:`eq-hmm-gradient-free`: expected counts.
+
+    Args:
+        params: a model with categorical emissions.
+        observations: symbols (T, B), integers.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+        normalised: False takes pi, P and C as weights whose rows need not sum to 1.
+
+    Returns:
+        ``(log_likelihood, gradient)``: summed over the batch; in the form of the model.
+
+    Raises:
+        ValueError: as ``hmm.forward``, or if the emissions are not categorical.
+    """
+    if not isinstance(params.emission, Categorical):
+        raise ValueError("params: expected Categorical emissions")
+    log_likelihood, tape = hmm.forward(params, observations, lengths, normalised)
+    counts = hmm.backward(tape)
+    M = emissions.counts(params.emission, observations, counts.posterior, tape.mask)
+    return log_likelihood.sum(), HMMParams(counts.start, counts.transition, M)
+
+
+def centred(params: HMMParams, observations, lengths=None):
+    """The gradient by scores of which the model is the softmax, :eq:`eq-hmm-gradient-centred`.
+
+    Args:
+        params: a model with categorical emissions.
+        observations: symbols (T, B), integers.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+
+    Returns:
+        ``(log_likelihood, gradient)``: summed over the batch; in the form of the model. Rows sum to zero.
+
+    Raises:
+        ValueError: as :func:`free`.
+    """
+    value, counts = free(params, observations, lengths)
+    return value, map_arrays(lambda N, P: N - P * N.sum(axis=-1, keepdims=True), counts, params)
+
+
+def _softmax(rows: np.ndarray) -> np.ndarray:
+    e = np.exp(rows - rows.real.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)

@@ -1,0 +1,377 @@
+"""Viterbi, Baum-Welch, the two gradients, L-BFGS, chunks: against enumeration, autograd, and known optima."""
+
+import numpy as np
+import pytest
+import torch
+from hmm_oracles import draw, enumerate_all, random_model, torch_log_likelihood
+from proof import agree, verifies
+
+from benchmarks import hmm as hmm_race
+from benchmarks import race
+from rnncourse import hmm_params
+from rnncourse.data import processes
+from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
+from rnncourse.reference import baum_welch, emissions, hmm, hmm_chunks, hmm_gradient, lbfgs, viterbi
+
+KINDS = ("categorical", "gaussian")
+TRUE = HMMParams(
+    np.array([0.5, 0.5]),
+    np.array([[0.85, 0.15], [0.25, 0.75]]),
+    Categorical(np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])),
+)
+
+
+def sample(model, T, B, seed=0):
+    return processes.hmm(
+        np.random.default_rng(seed), model.start, model.transition, model.emission.probabilities, T, B
+    ).observations
+
+
+# Viterbi
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("K", "T"), [(3, 6), (1, 3), (4, 1), (2, 9)])
+@verifies("eq-hmm-viterbi", oracle="the best of all paths")
+def test_viterbi_against_every_path(kind, K, T):
+    for seed in range(4):
+        model = random_model(seed, K, kind=kind)
+        x = draw(model, T, 2, seed)
+        states, value = viterbi.path(model, x)
+        for b in range(2):
+            truth = enumerate_all(model, x[:, b])
+            agree(value[b], np.log(truth.best), 1e-12)
+            assert tuple(states[:, b]) == truth.path
+
+
+def test_viterbi_with_lengths_and_zeros():
+    model = HMMParams(
+        np.array([1.0, 0]), np.array([[0.9, 0.1], [0, 1]]), Categorical(np.array([[0.5, 0.5, 0], [0, 0.5, 0.5]]))
+    )
+    x = np.array([[0, 0], [2, 1], [1, 77]])
+    states, value = viterbi.path(model, x, [3, 2])
+    assert states.tolist() == [[0, 0], [1, 0], [1, -1]]
+    agree(value, np.log([0.5 * 0.1 * 0.5 * 0.5, 0.5 * 0.9 * 0.5]), 1e-14)
+    with pytest.raises(ValueError, match="step 2 of sequence 1 has probability zero on every path"):
+        viterbi.path(model, np.array([[0, 0], [1, 2], [1, 0]]))
+
+
+def test_the_best_path_is_not_the_path_of_the_best_states():
+    """The most probable state of each step, one after the other, can be a path that cannot be."""
+    model = HMMParams(
+        np.array([0.4, 0.3, 0.3]),
+        np.array([[1.0, 0, 0], [0, 0.5, 0.5], [0, 0.5, 0.5]]),
+        Categorical(np.ones((3, 1))),
+    )
+    x = np.zeros((2, 1), int)
+    assert viterbi.path(model, x)[0].ravel().tolist() == [0, 0]
+    agree(hmm.backward(hmm.forward(model, x)[1]).posterior[1, 0], np.array([0.4, 0.3, 0.3]), 1e-15)
+
+
+# Gradients
+
+
+def autograd(model, x, through_softmax):
+    """The gradient of log p by logarithms, or by scores of a softmax, in torch."""
+    leaves = [torch.tensor(np.log(table), requires_grad=True) for table in (*model[:2], model.emission.probabilities)]
+    tables = [torch.softmax(leaf, -1) if through_softmax else leaf.exp() for leaf in leaves]
+    value = sum(torch_log_likelihood(*tables, x[:, b].tolist()) for b in range(x.shape[1]))
+    pi, P, C = torch.autograd.grad(value, leaves)
+    return value, HMMParams(pi, P, Categorical(C))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@verifies("eq-hmm-gradient-free", oracle="autograd")
+def test_the_gradient_by_free_logarithms_is_expected_counts(seed):
+    model = random_model(seed, K=3, V=4)
+    x = draw(model, 7, 2, seed)
+    value, oracle = autograd(model, x, through_softmax=False)
+    ours = hmm_gradient.free(model, x)
+    agree(ours[0], value, 1e-13)
+    agree(ours[1], oracle, 1e-12)
+
+
+@verifies("eq-hmm-gradient-free", oracle="autograd")
+def test_free_weights_of_sequences_of_different_lengths():
+    model = random_model()
+    model = HMMParams(2 * model.start, 3 * model.transition**2, Categorical(0.5 * model.emission.probabilities**2))
+    x = draw(model, 6, 2)
+    parts = [autograd(model, x[:n, [b]], through_softmax=False) for b, n in enumerate((6, 3))]
+    value, ours = hmm_gradient.free(model, x, [6, 3], normalised=False)
+    agree(value, parts[0][0] + parts[1][0], 1e-13)
+    agree(ours.transition, parts[0][1].transition + parts[1][1].transition, 1e-12)
+    agree(ours.start, parts[0][1].start + parts[1][1].start, 1e-12)
+
+
+@verifies("eq-hmm-gradient-free", oracle="autograd")
+def test_free_weights_need_not_sum_to_one():
+    model = random_model()
+    model = HMMParams(2 * model.start, 3 * model.transition**2, Categorical(0.5 * model.emission.probabilities**2))
+    x = draw(model, 6, 2)
+    value, oracle = autograd(model, x, through_softmax=False)
+    ours = hmm_gradient.free(model, x, normalised=False)
+    agree(ours[0], value, 1e-13)
+    agree(ours[1], oracle, 1e-12)
+    with pytest.raises(ValueError, match="sum to 1"):
+        hmm_gradient.free(model, x)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@verifies("eq-hmm-gradient-centred", oracle="autograd through torch's softmax")
+def test_the_gradient_through_the_softmax_is_centred(seed):
+    model = random_model(seed, K=4, V=3)
+    x = draw(model, 7, 2, seed)
+    _, oracle = autograd(model, x, through_softmax=True)
+    _, ours = hmm_gradient.centred(model, x)
+    agree(ours, oracle, 1e-12)
+    agree(ours.transition.sum(axis=1), np.zeros(4), 1e-12)
+
+
+@verifies("eq-hmm-emission-counts", oracle="sum over every path")
+def test_expected_emissions_against_every_path():
+    model = random_model()
+    x = draw(model, 5, 2)
+    M = np.zeros((3, 4))
+    for b in range(2):
+        posterior = enumerate_all(model, x[:, b]).posterior
+        for t in range(5):
+            M[:, x[t, b]] += posterior[t]
+    agree(hmm_gradient.free(model, x)[1].emission.probabilities, M, 1e-12)
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2]])
+def test_gaussian_moments_against_a_loop(lengths):
+    model = random_model(kind="gaussian")
+    x = draw(model, 5, 2)
+    tape = hmm.forward(model, x, lengths)[1]
+    posterior = hmm.backward(tape).posterior
+    found = emissions.counts(model.emission, x, posterior, tape.mask)
+    first, second = np.zeros((3, 2)), np.zeros((3, 2, 2))
+    for t in range(5):
+        for b in range(2):
+            for k in range(3):
+                first[k] += posterior[t, b, k] * x[t, b]
+                second[k] += posterior[t, b, k] * np.outer(x[t, b], x[t, b])
+    agree(tuple(found), (first, second), 1e-13)
+    best = emissions.maximise(model.emission, x, posterior, tape.mask, floor=0)
+    mass = posterior.sum(axis=(0, 1))
+    mean = first / mass[:, None]
+    agree(best.means, mean, 1e-12)
+    oracle = second / mass[:, None, None] - mean[:, :, None] * mean[:, None, :]
+    agree(best.covariances, oracle, 1e-11)
+
+
+def test_scores_and_models_are_inverse():
+    model = random_model()
+    agree(hmm_gradient.model(hmm_gradient.scores(model)), model, 1e-14)
+
+
+def test_only_symbols_have_counts_of_symbols():
+    model = random_model(kind="gaussian")
+    with pytest.raises(ValueError, match="params: expected Categorical"):
+        hmm_gradient.free(model, draw(model, 3, 1))
+
+
+# Baum-Welch
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@verifies("eq-baum-welch", oracle="counts over every path, divided")
+def test_one_step_divides_counts_over_every_path(kind):
+    model = random_model(kind=kind)
+    x = draw(model, 5, 2)
+    new, value = baum_welch.step(model, x)
+    truth = [enumerate_all(model, x[:, b]) for b in range(2)]
+    agree(value, sum(np.log(one.p) for one in truth), 1e-13)
+    N, start = sum(one.transition for one in truth), sum(one.start for one in truth)
+    agree(new.transition, N / N.sum(axis=1, keepdims=True), 1e-12)
+    agree(new.start, start / 2, 1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_likelihood_never_falls(kind):
+    model = random_model(kind=kind)
+    x = draw(model, 30, 3)
+    _, history = baum_welch.fit(model, x, steps=60)
+    assert (np.diff(history) > -1e-9).all() and history[-1] > history[0] + 1
+
+
+@verifies("eq-baum-welch-fixed-point", oracle="autograd through torch's softmax")
+def test_at_the_fixed_point_the_centred_gradient_is_zero():
+    x = sample(TRUE, 100, 4)
+    model, _ = baum_welch.fit(random_model(K=2, V=3), x, steps=3000)
+    new, _ = baum_welch.step(model, x)
+    _, gradient = autograd(model, x, through_softmax=True)
+    at_start = autograd(random_model(K=2, V=3), x, through_softmax=True)[1]
+    for now, then in ((gradient.transition, at_start.transition), (gradient.emission[0], at_start.emission[0])):
+        assert abs(now).max() < 1e-7 * abs(then).max()
+    # and where it is not zero, a step moves by it: new / old - 1 = gradient / expected uses
+    model = random_model(K=2, V=3)
+    new, _ = baum_welch.step(model, x)
+    _, gradient = autograd(model, x, through_softmax=True)
+    uses = hmm_gradient.free(model, x)[1].transition.sum(axis=1, keepdims=True)
+    agree(uses * (new.transition - model.transition), gradient.transition, 1e-12)
+
+
+def test_a_state_that_is_never_visited_keeps_its_rows():
+    model = HMMParams(
+        np.array([1.0, 0]), np.array([[1.0, 0], [0.3, 0.7]]), Categorical(np.array([[0.5, 0.5], [0.2, 0.8]]))
+    )
+    new, _ = baum_welch.step(model, np.array([[0], [1], [1]]))
+    agree(new.transition, np.array([[1.0, 0], [0.3, 0.7]]), 0)
+    agree(new.emission.probabilities, np.array([[1 / 3, 2 / 3], [0.2, 0.8]]), 1e-15)
+
+
+def test_a_state_on_a_single_point_does_not_collapse():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.standard_normal((20, 1, 1)), [[[50.0]]]])
+    model = HMMParams(np.full(2, 0.5), np.full((2, 2), 0.5), Gaussian(np.array([[0.0], [50.0]]), np.ones((2, 1, 1))))
+    model, history = baum_welch.fit(model, x, steps=20)
+    assert model.emission.covariances.min() >= 1e-6 and np.isfinite(history).all()
+
+
+def test_fit_stops_when_nothing_is_gained():
+    _, history = baum_welch.fit(random_model(K=2, V=3), sample(TRUE, 50, 2), steps=5000, tolerance=1e-6)
+    assert len(history) < 5000 and history[-1] - history[-2] < 1e-6
+
+
+# L-BFGS
+
+
+def test_lbfgs_finds_the_minimum_of_a_quadratic_form_and_of_rosenbrock():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((8, 8))
+    A, b = A @ A.T + 0.1 * np.eye(8), rng.standard_normal(8)
+    found = lbfgs.minimise(lambda x: (0.5 * x @ A @ x - b @ x, A @ x - b), np.zeros(8), 200, tolerance=1e-11)
+    agree(found.point, np.linalg.solve(A, b), 1e-8)
+
+    def valley(x):
+        a, c = x[1] - x[0] ** 2, 1 - x[0]
+        return 100 * a * a + c * c, np.array([-400 * a * x[0] - 2 * c, 200 * a])
+
+    found = lbfgs.minimise(valley, [-1.2, 1.0], 200, tolerance=1e-10)
+    agree(found.point, np.ones(2), 1e-8)
+    assert len(found.values) < 100
+
+
+def test_lbfgs_counts_every_call():
+    calls = []
+
+    def function(x):
+        calls.append(x)
+        return float((x**4).sum()), 4 * x**3
+
+    found = lbfgs.minimise(function, np.array([3.0, -2.0]), evaluations=9)
+    assert len(calls) == len(found.values) == 9
+    with pytest.raises(ValueError, match="evaluations"):
+        lbfgs.minimise(function, np.ones(2), 0)
+
+
+# Chunks
+
+
+def test_chunks_agree_with_the_whole():
+    model = random_model(K=5, V=6)
+    x = draw(model, 3001, 1)
+    found = hmm_chunks.posterior(model, x, chunk=200, warm=60)
+    value, tape = hmm.forward(model, x)
+    counts = hmm.backward(tape)
+    assert not found.exact and found.mismatch < 1e-11
+    agree(found.log_likelihood, value, 1e-12)
+    agree(found.counts, counts, 1e-9)
+
+
+@pytest.mark.parametrize("T", [1, 7, 259, 260, 261, 400, 401, 1000])
+def test_chunks_of_any_length(T):
+    model = random_model(K=3)
+    x = draw(model, T, 1)
+    found = hmm_chunks.posterior(model, x, chunk=200, warm=60)
+    value, tape = hmm.forward(model, x)
+    assert found.exact == (T <= 260)
+    agree(found.log_likelihood, value, 1e-12)
+    agree(found.counts.posterior, hmm.backward(tape).posterior, 1e-9)
+
+
+@pytest.mark.parametrize("warm", [0, 5, 50])
+def test_a_chain_that_does_not_forget_is_run_step_by_step(warm):
+    sticky = TRUE._replace(
+        transition=np.array([[1 - 1e-6, 1e-6], [1e-6, 1 - 1e-6]]),
+        emission=Categorical(np.array([[0.51, 0.49], [0.5, 0.5]])),
+    )
+    x = np.random.default_rng(0).integers(0, 2, (1000, 1))
+    found = hmm_chunks.posterior(sticky, x, chunk=100, warm=warm)
+    assert found.exact and found.mismatch > 1e-6
+    agree(found.counts, hmm.backward(hmm.forward(sticky, x)[1]), 0)
+
+
+def test_both_directions_must_agree():
+    """A sticky chain whose state is told only where the forward chunks warm up: those backwards learn nothing."""
+    sticky = HMMParams(
+        np.full(2, 0.5), np.array([[1 - 1e-4, 1e-4], [1e-4, 1 - 1e-4]]),
+        Categorical(np.array([[0.49, 0.5, 0.01], [0.01, 0.5, 0.49]])),
+    )  # fmt: skip
+    x = np.ones((450, 1), int)
+    for begin in range(0, 450, 100):
+        x[begin : begin + 20] = 0
+    assert not hmm_chunks.posterior(sticky, x[:420], chunk=100, warm=20).exact  # here both warm up on what tells
+    found = hmm_chunks.posterior(sticky, x, chunk=100, warm=20)
+    assert found.exact
+    agree(found.counts, hmm.backward(hmm.forward(sticky, x)[1]), 0)
+
+
+def test_chunks_pass_on_what_cannot_be():
+    model = HMMParams(np.array([1.0, 0]), np.eye(2), Categorical(np.array([[0.5, 0.5, 0], [0, 0.5, 0.5]])))
+    x = np.zeros((500, 1), int)
+    x[300] = 2
+    with pytest.raises(ValueError, match="step 300 of sequence 0 has probability zero"):
+        hmm_chunks.posterior(model, x)
+    with pytest.raises(ValueError, match="observations"):
+        hmm_chunks.posterior(model, np.zeros((500, 2), int))
+
+
+@verifies("eq-hmm-contraction", oracle="distances of vectors drawn at random")
+def test_no_step_stretches_hilberts_distance():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        P = rng.dirichlet(np.full(4, 0.3), 4)
+        lam, one, other = rng.random(4) ** 3, *rng.dirichlet(np.ones(4), 2)
+        ahead = [lam * (v @ P) for v in (one, other)]
+        ratio = np.log(ahead[0] / ahead[1])
+        before = np.log(one / other)
+        after = hmm_chunks.hilbert(*ahead)
+        agree(after, ratio.max() - ratio.min(), 1e-12)
+        assert after <= before.max() - before.min() + 1e-12
+    agree(hmm_chunks.hilbert(one, 7 * other), hmm_chunks.hilbert(one, other), 1e-12)
+
+
+# How models start
+
+
+def test_starts_are_models():
+    rng = np.random.default_rng(0)
+    model = hmm_params.init_categorical(rng, 4, 6, stay=0.9)
+    assert hmm_params.check(model) == 4 and (np.diag(model.transition) > 0.9).all()
+    x = rng.standard_normal((20, 2, 3)) + 5
+    model = hmm_params.init_gaussian(rng, x, 3)
+    assert hmm_params.check(model) == 3
+    agree(model.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 1e-14)
+    assert all((mean == x.reshape(-1, 3)).all(axis=1).any() for mean in model.emission.means)
+    for call, says in [
+        (lambda: hmm_params.init_categorical(rng, 0, 3), "states"),
+        (lambda: hmm_params.init_categorical(rng, 2, 0), "symbols"),
+        (lambda: hmm_params.init_categorical(rng, 2, 3, stay=1.5), "stay"),
+        (lambda: hmm_params.init_categorical(rng, 2, 3, evenness=0), "evenness"),
+        (lambda: hmm_params.init_gaussian(rng, x[:1, :1], 3), "observations"),
+        (lambda: hmm_params.as_rnn(hmm_params.init_gaussian(rng, x, 3)), "Categorical"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            call()
+
+
+# The race
+
+
+def test_every_contender_does_the_same_work_and_does_it_right():
+    for case in hmm_race.cases(steps=7, batch=40, widths=(3,)):
+        for name, contender in case.contenders.items():
+            assert race.error(contender(), case.truth) < 1e-10, name
