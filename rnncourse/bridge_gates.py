@@ -74,10 +74,13 @@ def gru_to_torch(params: ResetAfterGRUParams) -> torch.nn.GRU:
         A layer of the same precision on the same device. It takes (T, B, D).
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or the parameters are of a GRU that resets before its product.
     """
     import torch
 
+    if not isinstance(params, ResetAfterGRUParams):
+        got = type(params).__name__
+        raise ValueError(f"params: expected ResetAfterGRUParams, torch resets after the product; got {got}")
     W_x, W_h, b, b_hn = (torch.as_tensor(array).detach() for array in params)
     doors.shape("recurrent_weights", W_h, ("3*H", "H"))
     doors.shape("candidate_bias", b_hn, (W_h.shape[1],))
@@ -92,7 +95,8 @@ def stack_from_torch(module: torch.nn.RNNBase) -> tuple:
 
     Returns:
         What ``stack.forward`` takes: a tuple with one entry for each level, ``BothWays`` if there are two
-        directions.
+        directions. Parameters name no activation: those of an RNN with nonlinearity="relu" need
+        ``cells.rnn("relu")``. Nor do they drop units: compare with the layer in its mode ``eval()``.
 
     Raises:
         ValueError: if it is none of the three, or projects its state.

@@ -10,7 +10,7 @@ OPEN, SHUT = 40.0, -40.0  # pre-activations at which a gate is 1 to the last bit
 
 
 def a_then_b() -> LSTMParams:
-    """An LSTM that recognises a^n b^n, n >= 0, for every n that float64 can count to.
+    """An LSTM that recognises a^n b^n, n >= 1, for every n that float64 can count to.
 
     Inputs are one-hot, a or b. Unit 0 counts: plus one for an a, minus one for a b. Unit 1 counts the
     b's, so its output says whether there was one. Unit 2 counts the a's that come after a b. The word

@@ -97,13 +97,13 @@ def peephole_lstm(params, x, state):
     return torch.sigmoid(a_o + p_o * c) * torch.tanh(c), c
 
 
-def layer_norm_lstm(params, x, state):
+def layer_norm_lstm(params, x, state, epsilon=1e-5):
     W_x, W_h, b, gain_x, gain_h, shift, gain_c, shift_c = params
     h, c = state
-    a = normalised(W_x @ x + b, gain_x, None) + normalised(W_h @ h, gain_h, shift)
+    a = normalised(W_x @ x + b, gain_x, None, epsilon) + normalised(W_h @ h, gain_h, shift, epsilon)
     a_i, a_f, a_g, a_o = a.reshape(4, -1)
     c = torch.sigmoid(a_f) * c + torch.sigmoid(a_i) * torch.tanh(a_g)
-    return torch.sigmoid(a_o) * torch.tanh(normalised(c, gain_c, shift_c)), c
+    return torch.sigmoid(a_o) * torch.tanh(normalised(c, gain_c, shift_c, epsilon)), c
 
 
 def dense_jacobians(p, step, b=0):

@@ -29,6 +29,14 @@ def test_a_thousand_exactly():
     assert judge(["a" * 1000])[1][0, 0] == 1000.0
 
 
+def test_every_gate_that_matters_is_open_or_shut():
+    words = ["".join(letters) for letters in itertools.product("ab", repeat=6)]
+    saved = unroll.forward(lstm.plain(), counters.a_then_b(), counters.one_hot(words))[2].saved
+    i, f, new, o = lstm.blocks(np.array([gates for gates, _, _ in saved]))
+    assert (f == 1).all() and (o == 1).all()
+    assert (np.isin(i, [0, 1]) | (np.abs(i - np.round(i)) < 1e-12) | (new == 0)).all()
+
+
 def test_what_is_no_word_is_refused():
     with pytest.raises(ValueError, match=r"words: expected words of one length, got lengths \[1, 2\]"):
         counters.one_hot(["a", "ab"])

@@ -125,7 +125,7 @@ def test_the_points_of_the_cells_are_those_of_the_text_and_of_the_checks(source)
 @each_exercise
 def test_a_fresh_students_notebook_runs_from_top_to_bottom_and_says_what_is_to_do(source):
     notebook, exam = read(source, "student"), EXAMS[source.stem]
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [(cell.id, one) for cell in notebook.cells for one in cell.get("outputs", [])]
     failed = {name: one.ename for name, one in outputs if one.output_type == "error"}
     assert failed == dict.fromkeys(exam.GRADED, "NotImplementedError")

@@ -1,5 +1,7 @@
 """How gated cells start."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from proof import agree
@@ -70,11 +72,15 @@ def test_chrono_biases_are_the_logarithms_of_time_scales():
         assert type(chrono) is type(plain) and np.array_equal(b_i, -b_f) and not b_g.any() and not b_o.any()
         agree(1 / (1 + np.exp(-b_i)), 1 - 1 / (1 + np.exp(-b_f)), 1e-13)
         assert plain.bias[50] == 1.0  # the old ones are left alone
+        drawn = plain._replace(bias=RNG(2).standard_normal(200))
+        kept = gate_params.chrono_lstm(RNG(1), drawn, 100).bias[100:]
+        assert np.array_equal(kept, drawn.bias[100:])  # so are candidate and output gate
 
 
 def test_a_chrono_unit_halves_what_it_holds_in_about_u_log_2_steps():
     for u in (20.0, 80.0):
-        f = 1 / (1 + np.exp(-np.log(u)))
+        fixed = SimpleNamespace(uniform=lambda low, high, size, u=u: np.full(size, u))
+        f = (1 / (1 + np.exp(-gate_params.chrono_bias(fixed, 1, 100)))).item()
         assert abs(np.log(2) / -np.log(f) / (u * np.log(2)) - 1) < 0.03
 
 
@@ -90,3 +96,5 @@ def test_chrono_refuses_what_does_not_fit():
 def test_the_update_bias_is_in_the_update_gate_alone():
     assert np.array_equal(gate_params.init_gru(RNG(0), 3, 2, update_bias=2.0).bias, [0, 0, 2, 2, 0, 0])
     assert not gate_params.init_reset_after_gru(RNG(0), 3, 2).candidate_bias.any()
+    made = gate_params.init_reset_after_gru(RNG(0), 3, 2, update_bias=2.0)
+    assert np.array_equal(made.bias, [0, 0, 2, 2, 0, 0])

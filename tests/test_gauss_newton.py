@@ -126,6 +126,47 @@ def test_a_trial_is_kept_only_if_the_loss_falls(floor):
     agree(refused.params, params if floor is gpu else map_arrays(np.array, params), 0)
 
 
+@FLOORS
+def test_a_trial_sees_only_the_steps_that_count(floor):
+    p, mask = problem(T=6, B=3), some_mask(6, 3)
+    y = np.where(mask[:, :, None], p.targets, 1e3)
+    given = (p.params, p.inputs, y, mask)
+    tree, x, wanted, counts = given if floor is reference else bridge.to_torch(given)
+    one = floor.gauss_newton.trial(floor.cells.rnn(), tree, x, wanted, 1.0, counts)
+    r, R = dense(p, mask=mask)
+    change = -R.T @ np.linalg.inv(R @ R.T + np.eye(len(r))) @ r
+    there = reference.gauss_newton.moved(p.params, change)
+    assert one.accepted
+    agree(one.params if floor is reference else bridge.to_numpy(one.params), there, 1e-10)
+    p.params = there
+    agree(one.loss, 0.5 * (dense(p, mask=mask)[0] ** 2).sum(), 1e-10)
+
+
+@FLOORS
+def test_a_damping_that_rounding_swallows_is_a_failed_trial(floor):
+    """More answers than parameters that move them, and a price below the last digit: no step, so try a higher one."""
+    p = problem(T=1, B=2, D=1, H=1, O=1)
+    still = p.params._replace(cell=map_arrays(np.zeros_like, p.params.cell), initial_state=np.zeros(1))
+    given = (still, np.zeros((1, 2, 1)), np.ones((1, 2, 1)))
+    tree, x, y = given if floor is reference else bridge.to_torch(given)
+    one = floor.gauss_newton.trial(floor.cells.rnn(), tree, x, y, 1e-40)
+    assert not one.accepted and one.damping == 1e-39
+    assert not any(np.asarray(array).any() for _, array in named_arrays(one.params.cell))
+
+
+@FLOORS
+def test_float32_stays(floor):
+    p = problem(T=4, B=2, O=2)
+    small = map_arrays(np.float32, p.params), p.inputs.astype("f4"), p.targets.astype("f4")
+    tree, x, y = small if floor is reference else bridge.to_torch(small)
+    r, R = floor.gauss_newton.jacobian(floor.cells.rnn(), tree, x, y)
+    for some in (R, R[:, :2]):  # one system, and the other
+        assert str(floor.gauss_newton.step(r, some, 0.5).dtype).endswith("float32")
+    assert str(r.dtype).endswith("float32") and str(R.dtype).endswith("float32")
+    one = floor.gauss_newton.trial(floor.cells.rnn(), tree, x, y, 1.0)
+    assert {str(array.dtype).split(".")[-1] for _, array in named_arrays(one.params)} == {"float32"}
+
+
 def test_both_floors_take_the_same_way():
     p = problem(T=8, B=3, H=4, O=2)
     a, b, damping = p.params, bridge.to_torch(p.params), 1.0

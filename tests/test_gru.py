@@ -48,6 +48,50 @@ def test_ragged_with_nan_in_the_padding(floor, update, reset):
     battery.against_autograd(floor, cell(floor, update, reset), p, step, RAGGED, loop=loop(reset))
 
 
+@FLOORS
+@RESET
+def test_numbers_in_the_padding_of_a_gradient_are_ignored(floor, reset):
+    p = battery.ragged(problem(reset))
+    p.g = np.where(np.isnan(p.g), 9.0, p.g)
+    step = oracles.gru("keep", reset)
+    battery.against_autograd(floor, cell(floor, "keep", reset), p, step, RAGGED, loop=loop(reset))
+
+
+@FLOORS
+@UPDATE
+@RESET
+def test_a_start_for_each_sequence(floor, update, reset):
+    p, each = problem(reset), np.random.default_rng(3).uniform(-1, 1, (3, 5))
+    p.start = (each,)
+    *_, d_start, _ = battery.run(floor, cell(floor, update, reset), p, loop=loop(reset))
+    assert d_start[0].shape == (3, 5)
+    for b in range(3):
+        alone = problem(reset)
+        alone.x, alone.g, alone.start = p.x[:, [b]], p.g[:, [b]], (each[b],)
+        alone.d_final = (p.d_final[0][[b]],)
+        agree(d_start[0][b], oracles.autograd(alone, oracles.gru(update, reset)).initial_state[0], 1e-12)
+
+
+def test_the_other_loop_keeps_its_tape_and_takes_complex_gradients():
+    p = problem("before")
+    tape = reference.gru_before.forward(reference.gru_before.reset_before(), p.params, p.x)[2]
+    with pytest.raises(ValueError, match="read-only"):
+        tape.hidden[0] = 1.0
+    back = reference.gru_before.backward(tape, p.g)
+    agree(reference.gru_before.backward(tape, 1j * p.g).inputs.imag, back.inputs, 1e-14)
+
+
+@FLOORS
+def test_where_the_gate_is_one_or_zero_the_blend_is_exact(floor):
+    rng = np.random.default_rng(0)
+    h, n = np.tanh(rng.standard_normal((2, 50, 4)))  # of all exponents, so that differences are rounded
+    one, zero = np.ones_like(h), np.zeros_like(h)
+    if floor is gpu:
+        h, n, one, zero = bridge.to_torch((h, n, one, zero))
+    for update, z, right in [("keep", one, h), ("write", zero, h), ("keep", zero, n), ("write", one, n)]:
+        assert (floor.gru.blend(update, z, h, n) == right).all()
+
+
 @UPDATE
 @RESET
 def test_against_the_complex_step(update, reset):
@@ -222,6 +266,8 @@ def test_what_torch_cannot_hold_is_refused():
     for field in ResetAfterGRUParams._fields:
         with pytest.raises(ValueError, match=f"{field}: expected shape"):
             bridge_gates.gru_to_torch(problem("after").params._replace(**{field: np.zeros((3, 2, 2))}))
+    with pytest.raises(ValueError, match=r"params: expected ResetAfterGRUParams.*got GRUParams"):
+        bridge_gates.gru_to_torch(problem("before").params)
     with pytest.raises(ValueError, match=r"module: expected a torch.nn.GRU, got RNN"):
         bridge_gates.gru_from_torch(torch.nn.RNN(2, 5))
     with pytest.raises(ValueError, match="module: expected one direction"):
@@ -279,6 +325,9 @@ def test_the_wrong_loop_says_so(floor):
         floor.unroll.forward(floor.gru_before.reset_before(), *tree)
     with pytest.raises(ValueError, match="needs the loop of gru_before"):
         floor.state_jacobians.steps(floor.gru_before.forward(floor.gru_before.reset_before(), *tree)[2])
+    for other in (floor.cells.rnn(), floor.gru.reset_after(), floor.lstm.plain()):
+        with pytest.raises(ValueError, match=f"cell: the loop of gru_before runs reset_before, got {other.name}"):
+            floor.gru_before.forward(other, *tree)
     for make in (floor.gru.reset_after, floor.gru_before.reset_before):
         with pytest.raises(ValueError, match="update: expected one of 'keep', 'write', got 'forget'"):
             make("forget")

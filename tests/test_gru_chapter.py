@@ -1,6 +1,7 @@
 """The equations of chapter 08, each as printed, and what its proofs and demonstrations rest on."""
 
 import itertools
+import math
 from types import SimpleNamespace
 
 import cell_battery as battery
@@ -135,6 +136,40 @@ def test_weight_gradients_are_sums_of_outer_products(update, reset):
     found = (np.outer(delta, x), d_W_h, delta, *([oracle.q] if reset == "after" else []))
     agree(found, tuple(step), 1e-13)
     agree(battery.run(reference, the_cell(update, reset), now.p, loop=loop(reset))[2], step, 1e-13)
+    over_time(update, reset)
+
+
+def over_time(update, reset):
+    """The page's loop over many steps and a batch, sums and all, by the page's letters; states from the oracle."""
+    p = problem(reset, T=7, B=3)
+    right = oracles.autograd(p, oracles.gru(update, reset))
+    W_x, W_h, b, *own = p.params
+    W_r, W_z, W_n = np.split(W_h, 3)
+    d_W_x, d_W_h, d_b, d_own = (np.zeros_like(part) for part in (W_x, W_h, b, b[:H]))
+    totals = np.zeros_like(right.hidden)
+    for k in range(3):
+        states = np.concatenate([p.start[0][None], right.outputs[:, k]])
+        arriving = p.d_final[0][k]
+        for t in reversed(range(7)):
+            x, h = p.x[t, k], states[t]
+            x_r, x_z, x_n = np.split(W_x @ x + b, 3)
+            r, z = sigmoid(x_r + W_r @ h), sigmoid(x_z + W_z @ h)
+            q = W_n @ h + own[0] if reset == "after" else r * h
+            n = np.tanh(x_n + (r * q if reset == "after" else W_n @ q))
+            totals[t, k] = s = p.g[t, k] + arriving
+            now = SimpleNamespace(r=r, z=z, n=n, q=q, before=h, s=s, W_n=W_n)
+            delta_r, delta_z, delta_n, d_q = deltas(now, update, reset)
+            kept = z if update == "keep" else 1 - z
+            through = W_n.T @ d_q if reset == "after" else r * d_q
+            arriving = kept * s + W_r.T @ delta_r + W_z.T @ delta_z + through
+            delta = np.concatenate([delta_r, delta_z, delta_n])
+            d_W_x += np.outer(delta, x)
+            d_b += delta
+            d_W_h[: 2 * H] += np.outer(delta[: 2 * H], h)
+            d_W_h[2 * H :] += np.outer(d_q, h) if reset == "after" else np.outer(delta_n, r * h)
+            d_own += d_q
+    found = (d_W_x, d_W_h, d_b, *([d_own] if reset == "after" else []))
+    agree((totals, found), (right.hidden, tuple(right.params)), 1e-12)
 
 
 @verifies("eq-gru-jacobian", oracle="autograd")
@@ -177,11 +212,11 @@ def test_the_two_resets_differ_by_what_lies_off_the_diagonal():
 # The theorem: neither reset can be written as the other
 
 
-def witness(reset):
+def witness(reset, factor=1.0):
     """The proof's cell of this kind: two units, an update gate of one half, one gate that moves."""
     x_r, x_z, x_n = np.zeros((2, 2)), np.zeros((2, 2)), np.eye(2)
-    h_r, h_z = np.array([[1.0, 0], [0, 0]]), np.zeros((2, 2))
-    h_n = np.array([[1.0, 1], [0, 0]]) if reset == "before" else np.array([[1.0, 0], [1, 0]])
+    h_r, h_z = factor * np.array([[1.0, 0], [0, 0]]), np.zeros((2, 2))
+    h_n = factor * (np.array([[1.0, 1], [0, 0]]) if reset == "before" else np.array([[1.0, 0], [1, 0]]))
     W = (np.concatenate([x_r, x_z, x_n]), np.concatenate([h_r, h_z, h_n]), np.zeros(6))
     return GRUParams(*W) if reset == "before" else ResetAfterGRUParams(*W, np.zeros(2))
 
@@ -212,11 +247,11 @@ def test_one_step_from_zero_reaches_an_open_set(reset):
     assert np.abs(first - np.tanh(x[0]) / 2).max() < 1e-15
 
 
-def fit(target, reset, h, seed, updates=25):
-    """The best cell of a kind for a state map, from one random start: the largest error that remains."""
+def fit(target, reset, h, near, seed):
+    """The best cell of a kind for a state map, from a start near given weights: the largest error that remains."""
     torch.manual_seed(seed)
-    shapes = [(6, 2), (6,), (2,)] if reset == "after" else [(6, 2), (6,)]
-    leaves = [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+    near = (torch.tensor(near.recurrent_weights), torch.zeros(6), *([torch.zeros(2)] if reset == "after" else []))
+    leaves = [(part + 0.5 * torch.randn(part.shape)).double().requires_grad_() for part in near]
     step = oracles.gru("keep", reset)
     h, target = torch.tensor(h), torch.tensor(target)
     zero, x = torch.zeros(6, 1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
@@ -231,20 +266,22 @@ def fit(target, reset, h, seed, updates=25):
         loss.backward()
         return loss
 
-    optimiser = torch.optim.LBFGS(leaves, max_iter=20, line_search_fn="strong_wolfe", tolerance_change=0)
-    for _ in range(updates):
-        optimiser.step(closure)
+    optimiser = torch.optim.LBFGS(
+        leaves, max_iter=300, line_search_fn="strong_wolfe", tolerance_change=0, tolerance_grad=0
+    )
+    optimiser.step(closure)
     return float((made() - target).detach().abs().max())
 
 
 @RESET
-def test_the_other_kind_cannot_be_fitted_and_the_same_kind_can(reset):
-    grid = np.linspace(-3, 3, 9)
+def test_on_states_that_are_reached_the_other_kind_comes_near_and_the_same_kind_nearer(reset):
+    grid = np.linspace(-0.48, 0.48, 7)
     h = np.array(list(itertools.product(grid, grid)))
-    target = second_state(witness(reset), reset, h)
+    near = witness(reset, factor=4.0)
+    target = second_state(near, reset, h)
     other = {"before": "after", "after": "before"}[reset]
-    same, foreign = (min(fit(target, kind, h, seed) for seed in range(4)) for kind in (reset, other))
-    assert same < 1e-3 < 1e-2 < foreign
+    same, foreign = (min(fit(target, kind, h, near, seed) for seed in range(2)) for kind in (reset, other))
+    assert same < 1e-3 and 5e-3 < foreign < 5e-2
 
 
 # Sizes
@@ -301,19 +338,48 @@ def test_the_gradient_of_the_inputs_of_a_level_is_the_immediate_gradient_below()
     nets, x, g = deep(2)
     tape = stack.forward(gru.reset_after(), nets, x)[2]
     inputs = torch.tensor(x, requires_grad=True)
-    upper, lower = torch_layer(nets[:1]), torch.nn.GRU(4, 4, dtype=torch.float64)
+    first, second = torch_layer(nets[:1]), torch.nn.GRU(4, 4, dtype=torch.float64)
     with torch.no_grad():
         b_h = np.concatenate([np.zeros(8), nets[1].candidate_bias])
-        for own, value in zip(lower.parameters(), (*nets[1][:3], b_h), strict=True):
+        for own, value in zip(second.parameters(), (*nets[1][:3], b_h), strict=True):
             own.copy_(torch.tensor(value))
-    below = upper(inputs)[0]
+    below = first(inputs)[0]
     below.retain_grad()
-    lower(below)[0].backward(torch.tensor(g))
-    by_hand = unroll.backward(tape.levels[1], g)
-    agree(by_hand.inputs, below.grad, 1e-12)
-    delta = by_hand.inputs  # W_x^T delta of the upper level
-    agree(unroll.backward(tape.levels[0], delta).inputs, inputs.grad, 1e-12)
+    second(below)[0].backward(torch.tensor(g))
+    # the equation as printed: W_x^T delta, delta of the upper level by autograd
+    agree(input_sums(nets[1], below.detach().numpy(), g) @ nets[1].input_weights, below.grad, 1e-12)
+    by_library = unroll.backward(tape.levels[1], g)
+    agree(by_library.inputs, below.grad, 1e-12)
+    agree(unroll.backward(tape.levels[0], by_library.inputs).inputs, inputs.grad, 1e-12)
     agree(stack.backward(tape, g).inputs, inputs.grad, 1e-12)
+
+
+def input_sums(net, x, g):
+    """delta, the gradients of the three sums W_x x_t + b at every step, by torch; (T, B, 3 H)."""
+    W_x, W_h, b, b_hn = map(torch.tensor, net)
+    sums = (torch.tensor(x) @ W_x.T + b).requires_grad_()
+    h, loss = torch.zeros(x.shape[1], 4, dtype=torch.float64), 0.0
+    for t in range(len(x)):
+        (x_r, x_z, x_n), (h_r, h_z, h_n) = sums[t].chunk(3, dim=1), (h @ W_h.T).chunk(3, dim=1)
+        r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+        h = z * h + (1 - z) * torch.tanh(x_n + r * (h_n + b_hn))
+        loss = loss + (torch.tensor(g[t]) * h).sum()
+    return torch.autograd.grad(loss, sums)[0].numpy()
+
+
+@verifies("eq-depth-roads", oracle="the gradient of a linear stack")
+@pytest.mark.parametrize(("levels", "steps"), [(1, 0), (1, 5), (2, 4), (3, 10), (5, 3), (4, 0)])
+def test_roads_through_a_stack(levels, steps):
+    x = torch.zeros(steps + 1, dtype=torch.float64, requires_grad=True)
+    row = list(x)
+    for _ in range(levels):
+        h, states = 0.0, []
+        for below in row:
+            h = h + below
+            states.append(h)
+        row = states
+    row[-1].backward()
+    agree(float(math.comb(steps + levels - 1, levels - 1)), x.grad[0], 0)
 
 
 @verifies("eq-linear-readout-stack", oracle="the readout written out")
@@ -341,6 +407,10 @@ def test_both_nets_send_a_gradient_to_the_input():
     turned = unroll.forward(gru.reset_after(), nets[0].backwards, x[::-1])[2]
     behind = unroll.backward(turned, g[::-1, :, 4:]).inputs[::-1]
     agree(ahead + behind, inputs.grad, 1e-12)
+    # as printed, with each direction's delta by autograd
+    one = input_sums(nets[0].forwards, x, g[:, :, :4])
+    two = input_sums(nets[0].backwards, x[::-1].copy(), g[::-1, :, 4:].copy())[::-1]
+    agree(one @ nets[0].forwards.input_weights + two @ nets[0].backwards.input_weights, inputs.grad, 1e-12)
 
 
 def reach(net, x, direction, at):
@@ -372,3 +442,16 @@ def test_conditionals_given_the_rest_do_not_multiply_to_a_distribution():
     agree(mass, 2.0, 0)
     chain = sum(joint.sum(1)[a] * second[a, b] for a in (0, 1) for b in (0, 1))
     assert chain == 1
+
+
+@verifies("eq-pseudo-mass-two", oracle="enumeration of the conditionals")
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mass_of_two_variables(seed):
+    p = np.random.default_rng(seed).uniform(0.1, 1, (3, 4))
+    p /= p.sum()
+    p_1, p_2 = p.sum(axis=1, keepdims=True), p.sum(axis=0, keepdims=True)
+    mass = sum((p[a, b] / p[:, b].sum()) * (p[a, b] / p[a].sum()) for a in range(3) for b in range(4))
+    agree(((p**2 / (p_1 * p_2)).sum(), 1 + ((p - p_1 * p_2) ** 2 / (p_1 * p_2)).sum()), (mass, mass), 1e-14)
+    assert mass > 1.01
+    free = p_1 * p_2
+    assert abs((free / free.sum(axis=0) * (free / free.sum(axis=1, keepdims=True))).sum() - 1) < 1e-14

@@ -146,3 +146,9 @@ def test_doors(J, start, stop, message):
 
 def test_every_activation_of_the_oracle_is_one_of_the_library():
     assert list(PHI) == NAMES
+
+
+def test_a_cell_with_parameters_of_its_own_is_no_vanilla_cell():
+    tape = tape_of(problem())
+    with pytest.raises(ValueError, match="cell: expected a vanilla cell"):
+        jacobians.slopes(tape._replace(cell=tape.cell._replace(own=((1,),))))

@@ -42,6 +42,27 @@ def test_against_torchs_layer_norm(floor, shape):
     agree(both_ways(floor, params, a, d_y), (y, LayerNormParams(d_gamma, d_beta), d_x), 1e-12)
 
 
+@FLOORS
+@pytest.mark.parametrize("epsilon", [1e-5, 0.1])
+def test_the_epsilon_is_the_one_that_is_given(floor, epsilon):
+    params, a, d_y = rows(4, 5)
+    gamma, beta, x = (torch.tensor(array) for array in (*params, a))
+    agree(
+        both_ways(floor, params, a, d_y, epsilon)[0],
+        torch.nn.functional.layer_norm(x, (5,), gamma, beta, epsilon),
+        1e-12,
+    )
+    p = draw_problem(LayerNormRNNParams, own=(1, 1))
+    W_x, W_h, b, gain, shift = (torch.tensor(array) for array in p.params)
+    h = torch.zeros(len(p.x[0]), len(b), dtype=torch.float64)
+    given = (p.params, p.x) if floor is reference else bridge.to_torch((p.params, p.x))
+    hidden = floor.unroll.forward(floor.layer_norm.rnn(epsilon=epsilon), *given)[0]
+    for x_t, found in zip(torch.tensor(p.x), hidden if floor is reference else bridge.to_numpy(hidden), strict=True):
+        a_t = x_t @ W_x.T + h @ W_h.T + b
+        h = torch.tanh(torch.nn.functional.layer_norm(a_t, (len(b),), gain, shift, epsilon))
+        agree(found, h, 1e-11)
+
+
 def without_calculus(slope, tolerance):
     params, a, d_y = rows(3, 5)
     norm = reference.layer_norm.forward

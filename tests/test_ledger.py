@@ -123,7 +123,7 @@ def run_proof(folder: Path, body: str, *options: str) -> subprocess.CompletedPro
     (folder / "test_proof.py").write_text(PROOF.format(body=body))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", "--rootdir", folder]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([*command, *options, folder], capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run([*command, *options, folder], capture_output=True, text=True, env=environment, timeout=300)
 
 
 def test_a_proof_that_compares_passes(tmp_path):
@@ -163,7 +163,7 @@ def build(folder: Path, text: str, root: Path = ROOT) -> subprocess.CompletedPro
     (folder / "index.md").write_text(f"# Title\n\n```{{toctree}}\nappendices/ledger\n```\n\n{text}\n")
     command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", folder, folder / "out"]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / '_ext'}"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def proven_text() -> str:

@@ -21,11 +21,10 @@ def test_adding_marks_one_number_in_each_half(steps):
     assert abs(((task.targets - 1) ** 2).mean() - 1 / 6) < 0.02
 
 
-@verifies("eq-adding-baseline", oracle="the answers of 400,000 sequences")
 def test_who_always_answers_one():
     answers = adding(np.random.default_rng(1), 400_000, 2).targets[-1]
-    agree(1 / 6, ((answers - 1) ** 2).mean(), 0.01)
-    agree(1.0, answers.mean(), 0.01)  # no other constant is better
+    assert abs(((answers - 1) ** 2).mean() - 1 / 6) < 0.001
+    assert abs(answers.mean() - 1) < 0.005  # no other constant is better
 
 
 @verifies("eq-adding-baseline", oracle="integration on a grid")

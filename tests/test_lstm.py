@@ -1,5 +1,7 @@
 """The LSTM in its three forms, on both floors, against autograd, the complex step, central differences and torch."""
 
+from functools import partial
+
 import cell_battery as battery
 import cell_oracles as oracles
 import numpy as np
@@ -81,6 +83,12 @@ def test_a_thousand_steps_with_an_open_forget_gate(floor, form):
     p = problem(form, T=1000, B=1, H=3, scale=0.4)
     (p.params.shift if form == "normed" else p.params.bias)[3:6] = 5.0
     battery.against_autograd(floor, cell(floor, form), p, FORMS[form][2], tolerance=1e-11)
+
+
+@FLOORS
+def test_epsilon_reaches_every_row(floor):
+    oracle = partial(oracles.layer_norm_lstm, epsilon=0.1)
+    battery.against_autograd(floor, floor.lstm.normed(0.1), problem("normed"), oracle)
 
 
 @FLOORS

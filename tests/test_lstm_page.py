@@ -114,24 +114,26 @@ def test_the_step_jacobian():
         agree(np.block([[S @ C + np.diag(seen) @ to_o, S * f], [C, np.diag(f)]]), J, 1e-13)
 
 
-@verifies("eq-lstm-direct-path", oracle="autograd with the gates detached")
+@verifies("eq-lstm-direct-path", oracle="autograd with gates and candidate detached")
 def test_the_memorys_own_path():
     p = problem("plain", T=6, B=1)
     W_x, W_h, b = (torch.tensor(array) for array in p.params)
 
-    def last(c):
+    def last(c, free=False):
         h = torch.tensor(p.start[0])
         for x in torch.tensor(p.x[:, 0]):
             i, f, new, o = (W_x @ x + W_h @ h + b).reshape(4, -1)
-            i, f, new, o = (part.detach() for part in (i.sigmoid(), f.sigmoid(), new.tanh(), o.sigmoid()))
-            c = f * c + i * new
-            h = (o * c.tanh()).detach()
+            i, f, o = (gate.sigmoid().detach() for gate in (i, f, o))
+            c = f * c + i * (new.tanh() if free else new.tanh().detach())
+            h = o * c.tanh()
         return c
 
     oracle = torch.autograd.functional.jacobian(last, torch.tensor(p.start[1]))
     tape = run(p)
     agree(reference.lstm_paths.carried(reference.lstm_paths.steps(tape), 0, 6).direct[0, H:, H:], oracle, 1e-13)
     agree(np.diag(saved(tape)[1].prod(axis=0)), oracle, 1e-13)
+    free = torch.autograd.functional.jacobian(lambda c: last(c, free=True), torch.tensor(p.start[1]))
+    assert gradcheck.relative_error(oracle.numpy(), free.numpy()) > 0.01  # the candidate must be held, too
 
 
 @verifies("eq-lstm-bounds", oracle="the largest entry of many saturated runs")
@@ -203,6 +205,19 @@ def test_the_derivative_run_forwards():
     agree(d_c, torch.autograd.functional.jacobian(last, W_h).reshape(H, size), 1e-13)
 
 
+@verifies("eq-lstm-weight-gradients", oracle="autograd")
+@verifies("eq-lstm-other-gradients", oracle="autograd")
+def test_weights_inputs_and_starts_as_the_page_writes_them():
+    p = problem("plain", T=9, B=1)
+    delta, _, s_c = watched(p)
+    tape, oracle = run(p), oracles.autograd(p, oracles.lstm)
+    page = delta.T @ tape.hidden[:-1, 0], delta.T @ p.x[:, 0], delta.sum(axis=0)
+    right = oracle.params
+    agree(page, (right.recurrent_weights, right.input_weights, right.bias), 1e-13)
+    page = delta @ p.params.input_weights, delta[0] @ p.params.recurrent_weights, saved(tape)[1][0] * s_c[0]
+    agree(page, (oracle.inputs[:, 0], *(np.ravel(start) for start in oracle.initial_state)), 1e-13)
+
+
 @verifies("eq-half-life", oracle="bisection on repeated products")
 @pytest.mark.parametrize("bias", [-1.0, 0.0, 1.0, 3.0, 5.0])
 def test_half_life(bias):
@@ -241,12 +256,14 @@ def test_peepholes():
     from_later = later(f * s_c + p_i * d_i + p_f * d_f, p.d_final[1])
     agree(o * (1 - seen**2) * s + p_o * d_o + from_later, s_c, 1e-13)
     ours = unroll.backward(tape, p.g, p.d_final).params.peepholes
-    oracle = oracles.autograd(p, oracles.peephole_lstm).params.peepholes
+    right = oracles.autograd(p, oracles.peephole_lstm)
+    oracle = right.params.peepholes
     agree(ours, oracle, 1e-13)
+    agree(f[0] * s_c[0] + p_i * d_i[0] + p_f * d_f[0], np.ravel(right.initial_state[1]), 1e-13)  # c_0's readers
     agree(np.concatenate([(d_i * before).sum(0), (d_f * before).sum(0), (d_o * c).sum(0)]), oracle, 1e-13)
 
 
-@verifies("eq-layer-norm-gradient", oracle="autograd of torch's layer_norm, and the complex step")
+@verifies("eq-row-norm-gradient", oracle="autograd of torch's layer_norm, and the complex step")
 def test_layer_normalisation():
     rng = np.random.default_rng(2)
     a, d_y = rng.standard_normal((2, 6, 7))

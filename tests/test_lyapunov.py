@@ -71,9 +71,58 @@ def test_triangular_matrices_have_the_means_of_their_diagonals():
     oracle = np.sort(np.log(d).mean(axis=0))[::-1]
     diagonal = d[:, :, None] * np.eye(3)
     upper = diagonal + np.triu(0.3 * rng.standard_normal((5, 3, 3)), 1)
-    for period in (diagonal, upper):
+    lower = upper.swapaxes(1, 2)
+    for period in (diagonal, upper, lower):
         ours = lyapunov.exponents(np.tile(period, (100, 1, 1))[:, None], skip=300)[0]
         agree(ours, oracle, 1e-12)
+
+
+def test_upper_and_lower_in_turn_do_not_have_the_means_of_their_diagonals():
+    pair = np.array([[[1.0, 2.0], [0.0, 0.5]], [[0.5, 0.0], [2.0, 1.0]]])
+    ours = lyapunov.exponents(np.tile(pair, (200, 1, 1))[:, None], skip=200)[0]
+    oracle = torch.linalg.eigvals(torch.tensor(pair[1] @ pair[0])).abs().log().sort(descending=True).values / 2
+    agree(ours, oracle, 1e-12)
+    assert abs(ours - np.log(0.5) / 2).min() > 1  # both diagonals have this mean
+
+
+def frames(J, Q):
+    """Q_T, R_T ... R_1 and log |diag R_t|, t = 1..T, by the loop that the chapter prints."""
+    triangle, logs = np.eye(len(Q)), []
+    for J_t in J:
+        Q, R = np.linalg.qr(J_t @ Q)
+        triangle = R @ triangle
+        logs.append(np.log(abs(np.diag(R))))
+    return Q, triangle, np.array(logs)
+
+
+@verifies("eq-lyapunov-qr", oracle="torch's product of the factors")
+def test_the_straightened_frames_multiply_to_the_product():
+    rng = np.random.default_rng(7)
+    J, start = rng.standard_normal((5, 4, 4)), orthogonal(rng, 4)
+    Q, triangle, logs = frames(J, start)
+    agree(Q @ triangle, torch.linalg.multi_dot([*torch.tensor(J).flip(0), torch.tensor(start)]), 1e-12)
+    agree(np.log(abs(np.diag(triangle))), logs.sum(axis=0), 1e-12)
+
+
+def test_a_frame_that_never_turns_finds_the_exponents_in_the_order_of_the_axes():
+    W = np.array([[0.5, 1.0], [0.0, 2.0]])
+    agree(frames([W] * 100, np.eye(2))[2].mean(axis=0), np.log([0.5, 2.0]), 1e-12)
+    agree(lyapunov.exponents(constant(W, 200), count=1, skip=100)[0], np.log([2.0]), 1e-12)
+
+
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_a_sequence_shorter_than_skip_is_refused(floor):
+    p = problem(T=4, B=2)
+    if floor == "reference":
+        tape = unroll.forward(cells.rnn(), p.params.cell, p.inputs, p.params.initial_state, [4, 1])[2]
+    else:
+        params = bridge.to_torch(p.params)
+        x = bridge.to_torch(p.inputs)
+        tape = gpu.unroll.forward(gpu.cells.rnn(), params.cell, x, params.initial_state, [4, 1])[2]
+    along = lyapunov.along if floor == "reference" else gpu.lyapunov.along
+    for skip in (1, 2, 3):
+        with pytest.raises(ValueError, match="longer than skip"):
+            along(tape, skip=skip)
 
 
 @pytest.mark.parametrize("H", [1, 2, 5])

@@ -110,6 +110,19 @@ def test_autograd_goes_through_the_torch_floor():
     assert not gpu.orthogonal.forward(Z.detach(), base)[0].requires_grad
 
 
+def test_the_start_gets_its_gradient_too():
+    Z, base, G = bridge.to_torch(draw())
+    base.requires_grad_()
+    (gpu.orthogonal.forward(Z, base)[0] * G).sum().backward()
+    agree(base.grad, G @ gpu.orthogonal.forward(Z)[0].T, 1e-12)
+
+
+@FLOORS
+def test_departure_is_the_largest_entry_in_size(floor):
+    W = np.array([[1.0, 0.3], [0.0, 0.5]])  # W'W - I = [[0, 0.3], [0.3, -0.66]]
+    agree(floor.orthogonal.departure(W if floor is reference else torch.tensor(W)), 0.66, 1e-14)
+
+
 def test_training_keeps_it_orthogonal():
     """A thousand large steps of random gradients: nothing adds up, because W is made anew each time."""
     Z, base, _ = draw(20)
@@ -158,10 +171,12 @@ def test_the_jacobian_of_an_irnn_asks_for_the_whole_preactivation():
     rng = np.random.default_rng(0)
     cell_params = starts.identity(rng, 3, 50, input_scale=0.5)
     x = rng.standard_normal((20, 1, 3))
+    x[0] = 0  # in silence at zero a unit's slope is 0
     _, _, tape = unroll.forward(reference.cells.rnn("relu"), cell_params, x)
     J = jacobians.steps(tape)[:, 0]
+    assert not J[0].any()
     W_x, W_h, _ = map(torch.tensor, cell_params)
-    for t in range(1, 20):
+    for t in range(20):
         before, now = torch.tensor(tape.hidden[t, 0]), torch.tensor(x[t, 0])
         oracle = torch.autograd.functional.jacobian(lambda h, now=now: torch.relu(W_h @ h + W_x @ now), before)
         agree(J[t], oracle, 0)

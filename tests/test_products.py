@@ -77,6 +77,10 @@ def test_nothing_is_a_view_of_what_was_given():
     for function in (products.push, products.pull):
         function(tape, v, 2, 2)[:] = 7
     assert (v == 1).all()
+    tape, v = tape_of(p, floor="gpu"), torch.ones(3, 5, dtype=torch.float64)
+    for function in (gpu.products.push, gpu.products.pull):
+        function(tape, v, 2, 2)[:] = 7
+    assert (v == 1).all()
 
 
 @pytest.mark.parametrize("function", [products.push, products.pull])

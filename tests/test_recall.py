@@ -15,6 +15,10 @@ def test_a_symbol_then_noise_then_the_question(lag):
     assert (heard[0] == task.targets).all() and (heard[-1] == 8).all()
     assert np.isin(heard[1:-1], [5, 6, 7]).all()
     assert len(np.unique(heard[0])) == 5 and (lag == 1 or len(np.unique(heard[1:-1])) == 3)
+    same = (np.diff(heard[1:-1], axis=0) == 0).mean(axis=1)  # noise of one step does not foretell the next
+    assert ((same > 0.25) & (same < 0.42)).all()
+    again = recall(np.random.default_rng(1), 500, lag, symbols=5, noise=3)
+    assert (again.targets == task.targets).mean() < 0.35 and np.bincount(task.targets).min() > 60
 
 
 def test_it_is_repeatable_and_says_what_is_wrong():

@@ -52,7 +52,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
         pytest.skip("no make here; the README gives the commands without it")
     kept = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     return subprocess.run(
-        ["make", *arguments], cwd=ROOT, env={**kept, **environment}, capture_output=True, text=True, timeout=60
+        ["make", *arguments], cwd=ROOT, env={**kept, **environment}, capture_output=True, text=True, timeout=300
     )
 
 

@@ -35,6 +35,23 @@ def test_radius_of_known_spectra():
     agree(spectra.radius(turn), 0.9, 1e-14)
 
 
+@verifies("eq-departure", oracle="a Schur form chosen beforehand")
+def test_departure_beside_a_complex_pair():
+    """A block with eigenvalues 0.6 +- 0.8 i is normal: all departure is its coupling to the third axis."""
+    coupling = np.array([0.7, -2.0])
+    T = np.array([[0.6, -0.8, coupling[0]], [0.8, 0.6, coupling[1]], [0.0, 0.0, 0.3]])
+    agree(spectra.departure(similar(5, T)) ** 2, (coupling**2).sum(), 1e-12)
+
+
+def test_rounding_below_zero_is_no_departure():
+    symmetric = [W + W.T for W in (draw(seed, 6, 6) for seed in range(30))]
+    below = [W for W in symmetric if (W * W).sum() < (abs(np.linalg.eigvals(W)) ** 2).sum()]  # by rounding alone
+    assert below and all(spectra.departure(W) == 0 for W in below)
+    theirs = [torch.tensor(W) for W in symmetric]
+    below = [W for W in theirs if (W * W).sum() < (torch.linalg.eigvals(W).abs() ** 2).sum()]
+    assert below and all(twin.departure(W) == 0 for W in below)
+
+
 @pytest.mark.parametrize("H", [2, 3, 6])
 @verifies("eq-departure", oracle="a Schur form chosen beforehand")
 def test_departure_is_the_length_of_the_strictly_upper_part(H):
@@ -42,6 +59,7 @@ def test_departure_is_the_length_of_the_strictly_upper_part(H):
     agree(spectra.departure(similar(H, D + N)) ** 2, (N**2).sum(), 1e-12)
 
 
+@verifies("eq-power-bounds", oracle="normal matrices, where all three are one")
 def test_normal_matrices_have_no_departure():
     symmetric, turn = draw(0, 6, 6), orthogonal(np.random.default_rng(1), 6)
     for W in (symmetric + symmetric.T, turn, 0.3 * turn - 2 * np.eye(6)):
@@ -101,6 +119,7 @@ def test_log_norms_neither_overflow_nor_underflow():
 def test_a_product_that_is_zero_stays_so():
     shift = np.eye(3, k=1)
     assert spectra.growth(shift, 5).tolist() == [0, 0, 0, -np.inf, -np.inf, -np.inf]
+    assert twin.growth(torch.tensor(shift), 5).tolist() == [0, 0, 0, -np.inf, -np.inf, -np.inf]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -72,18 +72,23 @@ def run(floor, p, lengths=None, device=None):
     params, x, start, g, d_final = tree if floor is reference else bridge.to_torch(tree, device)
     outputs, final, tape = floor.stack.forward(p.make(floor), params, x, start, lengths, getattr(floor, p.loop))
     back = floor.stack.backward(tape, g, d_final)
-    found = (outputs, final, back.params, back.inputs, back.initial_state)
-    return found if floor is reference else bridge.to_numpy(found)
+    found = (outputs, final, back.params, back.inputs, back.initial_state, back.hidden)
+    found = found if floor is reference else bridge.to_numpy(found)
+    if lengths is None:
+        return found
+    real = np.arange(len(p.x))[:, None, None] < np.array(lengths)[:, None]
+    *rest, hidden = found  # on padding, the library carries on what arrives at the final state
+    return *rest, tuple(np.where(real, level, 0) for level in hidden)
 
 
 def written_out(p, lengths=(T,) * B):
     """Each sequence alone, level by level, direction by direction; autograd through all of it."""
     params, start = (tuple(map(leaves_of, tree)) for tree in (p.params, p.start))
     x = torch.tensor(np.nan_to_num(p.x), requires_grad=True)
-    outputs, finals, loss = np.zeros_like(np.nan_to_num(p.g)), [], 0.0
+    outputs, finals, loss, kept = np.zeros_like(np.nan_to_num(p.g)), [], 0.0, {}
     for b, length in enumerate(lengths):
         row = [x[t, b] for t in range(length)]
-        for level, first, arriving in zip(params, start, p.d_final, strict=True):
+        for k, (level, first, arriving) in enumerate(zip(params, start, p.d_final, strict=True)):
             one = not isinstance(level, BothWays)
             nets, firsts, arrivals = ([given] if one else given for given in (level, first, arriving))
             read = []
@@ -91,17 +96,23 @@ def written_out(p, lengths=(T,) * B):
                 states = []
                 for now in row[::turn]:
                     state = p.step(net, now, state)
+                    state[0].retain_grad()
                     states.append(state[0])
                 read.append(states[::turn])
                 finals.append(torch.stack(state).detach().numpy())
                 loss = loss + sum((torch.tensor(part[b]) * h).sum() for part, h in zip(d, state, strict=True))
+            kept[k, b] = read
             row = [torch.cat(parts) for parts in zip(*read, strict=True)]
         for t, h in enumerate(row):
             outputs[t, b] = h.detach().numpy()
             loss = loss + (torch.tensor(p.g[t, b]) * h).sum()
     loss.backward()
     grads = tuple(map_arrays(lambda leaf: leaf.grad.numpy(), tree) for tree in (params, start))
-    return outputs, finals, grads[0], x.grad.numpy(), grads[1]
+    hidden = tuple(np.zeros_like(outputs) for _ in params)
+    for (k, b), read in kept.items():
+        for t, parts in enumerate(zip(*read, strict=True)):
+            hidden[k][t, b] = np.concatenate([h.grad.numpy() for h in parts])
+    return outputs, finals, grads[0], x.grad.numpy(), grads[1], hidden
 
 
 def leaves_of(tree):
@@ -239,6 +250,30 @@ def test_float32_stays_float32(floor, name):
     agree(found, run(floor, wide), 1e-5)
 
 
+@FLOORS
+def test_lengths_may_be_used_again_by_the_caller(floor):
+    p = Problem("gru", both_ways=True).ragged()
+    tree = (p.params, p.x, np.nan_to_num(p.g), np.array(LENGTHS))
+    params, x, g, lengths = tree if floor is reference else bridge.to_torch(tree)
+    tape = floor.stack.forward(p.make(floor), params, x, lengths=lengths)[2]
+    right = np.asarray(floor.stack.backward(tape, g).inputs)
+    lengths[:] = 7
+    assert np.array_equal(np.asarray(floor.stack.backward(tape, g).inputs), right)
+
+
+@FLOORS
+@pytest.mark.parametrize("bad", [(), np.zeros((2, 3, 4))], ids=["empty", "array"])
+def test_what_is_no_pair_is_refused(floor, bad):
+    p = Problem("rnn", both_ways=True, levels=1)
+    params, x, g = (p.params[0], p.x, p.g) if floor is reference else bridge.to_torch((p.params[0], p.x, p.g))
+    says = r"expected BothWays\(forwards, backwards\), got (tuple|ndarray)"
+    with pytest.raises(ValueError, match=f"initial_state: {says}"):
+        floor.bidirectional.forward(p.make(floor), params, x, bad)
+    tape = floor.bidirectional.forward(p.make(floor), params, x)[2]
+    with pytest.raises(ValueError, match=f"d_final_state: {says}"):
+        floor.bidirectional.backward(tape, g, bad)
+
+
 def test_starts():
     rng = np.random.default_rng(0)
     for init, cell in [(init_rnn, reference.cells.rnn()), (gate_params.init_lstm, reference.lstm.plain())]:
@@ -246,6 +281,8 @@ def test_starts():
             params = stack_params.init_stack(init, rng, 3, 4, 3, both_ways)
             outputs, final, _ = reference.stack.forward(cell, params, np.ones((5, 2, 3)))
             assert outputs.shape == (5, 2, 8 if both_ways else 4) and len(final) == len(params) == 3
+            if both_ways:
+                assert all(not np.array_equal(net.forwards[0], net.backwards[0]) for net in params)
     with pytest.raises(ValueError, match="levels: expected a whole number >= 1, got 0"):
         stack_params.init_stack(init_rnn, rng, 3, 4, 0)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.compare import Mistake, as_array, known, named_parts, require_arrays
 from rnncourse.checks.core import Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
 from rnncourse.gate_params import GRUParams, ResetAfterGRUParams, swap_update
@@ -15,6 +15,8 @@ from rnncourse.reference.activations import sigmoid
 from rnncourse.stack_params import BothWays
 
 GRU_FORMS = ((True, True), (True, False), (False, True), (False, False))  # keeps, after
+# blocks, D, H, levels, directions
+COUNTED = ((3, 7, 5, 1, 1), (4, 7, 5, 1, 1), (3, 7, 5, 3, 1), (3, 7, 5, 3, 2), (2, 3, 4, 4, 2), (1, 11, 3, 2, 1))
 BACK_NAMES = ("delta_r", "delta_z", "delta_n", "d_h_previous")
 
 
@@ -91,17 +93,22 @@ def convert(to_keep: Callable, **sizes: int) -> None:
 
 
 @task("4", "how many parameters", points=2)
-def count(parameters: Callable) -> None:
+def count(parameters: Callable, cases: tuple = COUNTED) -> None:
     """Judge the count of a stack.
 
     Args:
         parameters: takes blocks, D, H, levels, directions; returns the number, one bias for each block.
+        cases: blocks, D, H, levels and directions, as often as you like.
 
     Raises:
         Wrong: with a diagnosis.
     """
-    for G, D, H, K, M in [(3, 7, 5, 1, 1), (4, 7, 5, 1, 1), (3, 7, 5, 3, 1), (3, 7, 5, 3, 2)]:
+    for G, D, H, K, M in cases:
         answer, right = call(parameters, G, D, H, K, M), _count(G, D, H, K, M)
+        try:
+            answer = as_array("parameters", answer, np.asarray(right)).item()
+        except Wrong:
+            raise Wrong(f"parameters: expected one whole number, got {type(answer).__name__}.") from None
         if answer == right:
             continue
         for hint, slip in COUNT_SLIPS.items():
@@ -111,22 +118,25 @@ def count(parameters: Callable) -> None:
 
 
 @task("5", "both directions, with lengths", points=4)
-def both(both_ways: Callable, seed: int = 0) -> None:
+def both(both_ways: Callable, seed: int = 0, hidden: int = 3, lengths: tuple = (6, 2, 4)) -> None:
     """Judge a bidirectional pass over a ragged batch.
 
     Args:
         both_ways: takes two functions from x (T, B, D) to states (T, B, H), x and lengths; returns both
             states side by side, (T, B, 2 H), zero on padding.
         seed: of weights and data.
+        hidden: units of each direction.
+        lengths: real steps of each sequence; the longest is T.
 
     Raises:
         Wrong: with a diagnosis.
     """
     rng = np.random.default_rng(seed)
     nets = map_arrays(
-        lambda w: w + 0.2 * rng.standard_normal(w.shape), BothWays(init_rnn(rng, 2, 3), init_rnn(rng, 2, 3))
+        lambda w: w + 0.2 * rng.standard_normal(w.shape), BothWays(init_rnn(rng, 2, hidden), init_rnn(rng, 2, hidden))
     )
-    x, lengths = rng.standard_normal((6, 3, 2)), np.array([6, 2, 4])
+    T, lengths = max(lengths), np.array(lengths)
+    x = rng.standard_normal((T, len(lengths), 2))
     for k, length in enumerate(lengths):
         x[length:, k] = 9.0  # padding that is not zero, so that reading it shows
 
@@ -136,16 +146,18 @@ def both(both_ways: Callable, seed: int = 0) -> None:
     def behind(inputs: np.ndarray) -> np.ndarray:
         return unroll.forward(cells.rnn(), nets.backwards, inputs)[0]
 
-    answer = call(both_ways, ahead, behind, x, lengths)
+    answer = call(both_ways, ahead, behind, x.copy(), lengths.copy())
     right = bidirectional.forward(cells.rnn(), nets, x, lengths=lengths)[0]
-    real = (np.arange(6)[:, None] < lengths)[:, :, None]
+    real = (np.arange(T)[:, None] < lengths)[:, :, None]
     turned = np.concatenate([ahead(x), behind(x[::-1])[::-1]], axis=2) * real
     late = np.concatenate([ahead(x), behind(bidirectional.reverse(x, lengths))], axis=2) * real
+    half = np.concatenate([ahead(x), bidirectional.reverse(behind(x[::-1]), lengths)], axis=2) * real
     blind = np.concatenate([ahead(x), behind(x)], axis=2) * real
-    swapped = np.concatenate([right[:, :, 3:], right[:, :, :3]], axis=2)
+    swapped = np.concatenate([right[:, :, hidden:], right[:, :, :hidden]], axis=2)
     loose = np.concatenate([ahead(x), bidirectional.reverse(behind(bidirectional.reverse(x, lengths)), lengths)], 2)
     slips = {
         "did you turn the padded array around? The second net must begin at each sequence's own end.": turned,
+        "did you turn the padded array around, and the states within their lengths?": half,
         "did you turn the inputs, but not the states back?": late,
         "does the second net read forwards too?": blind,
         "are the two directions in the other order?": swapped,

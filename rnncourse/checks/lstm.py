@@ -131,6 +131,15 @@ HALF_LIFE_MISTAKES = {
 }
 
 
+LOST = "for long half-lives the gate is rounded to nearly one, and what it lacks is lost."
+ROUNDED = {f"{LOST} log1p(e^-b) keeps it.": lambda b: np.log(0.5) / np.log(_sigmoid(b))}
+
+
+def _bias_of_gate(n):
+    f = 0.5 ** (1 / n)
+    return np.log(f) - np.log(1 - f)
+
+
 @task("2", "half-lives", points=3)
 def half_life(student: Callable, back: Callable, seed: int = 0, size: int = 6) -> None:
     """Judge the half-life of a forget bias, and the way back.
@@ -155,6 +164,14 @@ def half_life(student: Callable, back: Callable, seed: int = 0, size: int = 6) -
         "biases": 0.5 ** (1 / right["half-lives"])
     })  # fmt: skip
     require_arrays(answer, {"biases": b}, [rough, gate])
+    for end in np.array([[-5.0], [-2.0], [12.0], [34.0]]):  # one at a time: short ones count as much as long
+        right = {"half-lives": np.log(2) / np.log1p(np.exp(-end))}
+        require_arrays({"half-lives": call(student, end)}, right, known("half-lives", ROUNDED, end))
+        answer = {"biases": call(back, right["half-lives"])}
+        lost = Mistake(f"{LOST} 1 - f has few digits left; expm1 has all of them.", {
+            "biases": _bias_of_gate(right["half-lives"])
+        })  # fmt: skip
+        require_arrays(answer, {"biases": end}, [lost])
 
 
 # Tasks 3 and 4
@@ -208,17 +225,18 @@ STEP_SLIPS = {
     "are the slopes of the gates missing?": BackSlip(slopes=False),
     "do your gates read s_t? i, f and the candidate are read by c_t.": BackSlip(from_s=True),
     "did the output gate meet c_t? It was multiplied by tanh(c_t).": BackSlip(read_c=True),
-    "is that the sigmoid's slope for the candidate? Its slope is 1 - g^2.": BackSlip(wrong_candidate=True),
+    "is that the sigmoid's slope for the candidate? Its slope is 1 - candidate^2.": BackSlip(wrong_candidate=True),
 }
 
 
 @task("3", "one step back", points=4)
-def step_back(student: Callable, **sizes: int) -> None:
+def step_back(student: Callable, scale: float = 1.0, **sizes: int) -> None:
     """Judge one step of the backward pass.
 
     Args:
-        student: takes i, f, g, o, c_before, c (each (B, H)), s and s_c_later; returns delta (B, 4 H) and
+        student: takes i, f, candidate, o, c_before, c (each (B, H)), s and s_c_later; returns delta (B, 4 H) and
             what goes on to c_{t-1}.
+        scale: of what arrives, s and s_c_later.
         sizes: for :func:`problem`.
 
     Raises:
@@ -226,7 +244,7 @@ def step_back(student: Callable, **sizes: int) -> None:
     """
     p = problem(**{"seed": 2, "steps": 2, **sizes})
     saved = _gates(p)[1][-1]
-    s, s_c = p.g[0], p.g[1]
+    s, s_c = scale * p.g[0], scale * p.g[1]
     *given, seen = saved
     answer = named_parts(call(student, *given, np.arctanh(seen), s, s_c), ("delta", "to c_before"))
     names = ("delta", "to c_before")
@@ -313,21 +331,26 @@ def counter(student: Callable, seed: int = 0, letters: int = 400) -> None:
     i, f, g, _ = gates.T
     ours = np.append(before[1:, 0], f[-1] * before[-1, 0] + i[-1] * g[-1])
     truth = np.cumsum(np.array([1, -1, 0])[heard])
-    if np.abs(ours - truth).max() > 1e-6:
+    if np.abs(ours - truth).max() > 1e-14:
         raise Wrong(f"the count is off by {np.abs(ours - truth).max():.3g}: {_why(i, f, g, heard, ours, truth)}")
 
 
 def _why(i, f, g, heard, ours, truth) -> str:
     """Which of the gates lets the count slip."""
-    if f.min() < 1 - 1e-9:
-        return f"the forget gate is {f.min():.3g} somewhere, so the count leaks. Open it further."
+    if f.min() < 1:
+        return f"the forget gate is {_below_one(f.min())} somewhere, so the count leaks. Open it further."
     if np.abs(g[heard == 2] * i[heard == 2]).max(initial=0) > 1e-9:
         return "the third letter is counted, too. Shut the input gate for it, or make its candidate zero."
     if np.abs(ours + truth).max() < 1e-6:
         return "you count down where you should count up."
-    if i[heard < 2].min() < 1 - 1e-9:
-        return f"the input gate is {i[heard < 2].min():.3g} at a letter that counts. Open it further."
+    if i[heard < 2].min() < 1:
+        return f"the input gate is {_below_one(i[heard < 2].min())} at a letter that counts. Open it further."
     return "the candidate is not +1 for the first letter and -1 for the second, to the last bit."
+
+
+def _below_one(gate: float) -> str:
+    """A gate in words: its value, or what it lacks where three digits would say one."""
+    return f"{gate:.3g}" if gate < 0.999 else f"1 - {1 - gate:.1g}"
 
 
 TASKS: list[Task] = [forward, half_life, step_back, backward, counter]

@@ -29,6 +29,9 @@ def _scaled(gradients, factor: Callable) -> list:
 
 
 CLIP_MISTAKES = {
+    "is it left as it is? A gradient longer than the threshold, if only by a little, has to be shortened.": (
+        lambda g, c: list(g)
+    ),
     "does each array have a norm of its own? All of them together are one vector.": _each,
     "do you rescale a gradient that is short enough? It stays as it is.": lambda g, c: _scaled(g, lambda n: c / n),
     "is that clipping by value? It turns the gradient.": lambda g, c: [np.clip(part, -c, c) for part in g],
@@ -39,6 +42,9 @@ CLIP_MISTAKES = {
         min(1.0, c / sum(np.sqrt((other * other).sum()) for other in g)) * part for part in g
     ],
     "is the fraction upside down?": lambda g, c: _scaled(g, lambda n: min(1.0, n / c)),
+    "did you add 1e-6 to the length, as torch does? Here nothing is added.": (
+        lambda g, c: _scaled(g, lambda n: min(1.0, c / (n + 1e-6)))
+    ),
 }
 
 
@@ -58,7 +64,7 @@ def clip(student: Callable, seed: int = 0, shapes: tuple = ((3, 2), (3, 3), (3,)
     gradients = tuple(rng.standard_normal(shape) for shape in shapes)
     length = np.sqrt(sum((g * g).sum() for g in gradients))
     names = tuple(f"array {n}" for n in range(len(shapes)))
-    for threshold in (1.7 * length, 0.3 * length):
+    for threshold in (1.7 * length, 0.3 * length, 0.99 * length, 1.01 * length):
         answer = named_parts(call(student, gradients, threshold), names)
         mistakes = [
             Mistake(hint, dict(zip(names, wrong(gradients, threshold), strict=True)))
@@ -90,8 +96,8 @@ MEANS_MISTAKES = {
         _two_means(g, c) | {"mean of clipped": len(g) * _two_means(g, c)["mean of clipped"]}
     ),
     "is the mean not clipped at all?": lambda g, c: _two_means(g, c) | {"clipped mean": g.mean(axis=0)},
-    "did you clip the sum? Take the mean first.": lambda g, c: (
-        _two_means(g, c) | {"clipped mean": _clip([g.sum(axis=0)], c)[0]}
+    "is the clipped mean too long? A mean that is short enough stays as it is; and clip the mean, not the sum.": (
+        lambda g, c: _two_means(g, c) | {"clipped mean": c / np.linalg.norm(g.mean(axis=0)) * g.mean(axis=0)}
     ),
     "do all rows share one norm? Each sequence's gradient is clipped by itself.": lambda g, c: (
         _two_means(g, c) | {"mean of clipped": _clip([g], c)[0].mean(axis=0)}
@@ -146,6 +152,9 @@ IRNN_MISTAKES = {
     "does your indicator ask for the state before? It asks for h_{t-1} + W_x x_t.": lambda *a: _irnn(
         *a, seen=lambda h, u: h
     ),
+    "does your indicator hold at zero? A pre-activation of exactly 0 gives slope 0 here: > and not >=.": lambda *a: (
+        _irnn(*a, seen=lambda h, u: (h + u >= 0) * 1.0)
+    ),
     "are these the step Jacobians? Multiply them up: dh_t/dh_0 is the product of all so far.": lambda *a: _irnn(
         *a, all_states=False
     ),
@@ -179,6 +188,7 @@ def irnn(student: Callable, seed: int = 0, steps: int = 8, inputs: int = 2, hidd
     """
     rng = np.random.default_rng(seed)
     given = rng.standard_normal((hidden, inputs)), rng.standard_normal((steps, inputs)), 2 * rng.random(hidden)
+    given[1][0], given[2][0] = 0, 0  # unit 0 stands at zero, in silence
     answer = {"derivatives": call(student, *given)}
     require_arrays(answer, {"derivatives": _irnn(*given)}, known("derivatives", IRNN_MISTAKES, *given))
 

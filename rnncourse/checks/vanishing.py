@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.compare import Mistake, as_array, known, named_parts, require_arrays
 from rnncourse.checks.core import Task, Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
 from rnncourse.params import orthogonal
@@ -33,12 +33,12 @@ def factors(seed: int, steps: int, hidden: int) -> np.ndarray:
 # Task 1
 
 
-def _scalar(w, v, h_0, L, target, sign=1.0, factor=2.0, power=1, uses=True, out=True, start=True) -> dict:
-    e = sign * factor * (v * w**L * h_0 - target)
+def _scalar(w, v, h_0, n, target, sign=1.0, factor=2.0, power=1, uses=True, out=True, start=True) -> dict:
+    e = sign * factor * (v * w**n * h_0 - target)
     return {
-        "d_h_0": np.array(e * v * w**L if out else e * w**L),
-        "d_w": np.array(e * v * (L if uses else 1) * w ** (L - power) * h_0),
-        "d_v": np.array(e * w**L * (h_0 if start else 1.0)),
+        "d_h_0": np.array(e * v * w**n if out else e * w**n),
+        "d_w": np.array(e * v * (n if uses else 1) * w ** (n - power) * h_0),
+        "d_v": np.array(e * w**n * (h_0 if start else 1.0)),
     }
 
 
@@ -47,32 +47,35 @@ SCALAR_MISTAKES = {
         lambda *a: _scalar(*a, sign=-1.0)
     ),
     "is a factor 2 missing? Here the loss is the square, not half of it.": lambda *a: _scalar(*a, factor=1.0),
-    "is the factor L missing? The weight is used L times, and each use counts.": lambda *a: _scalar(*a, uses=False),
-    "is the power of w one too high? Of the L factors w one has been differentiated.": lambda *a: _scalar(*a, power=0),
+    "is the factor n missing? The weight is used n times, and each use counts.": lambda *a: _scalar(*a, uses=False),
+    "is the power of w one too high? Of the n factors w one has been differentiated.": lambda *a: _scalar(*a, power=0),
     "where is v in the gradient by h_0? The way from h_0 to the output ends with it.": lambda *a: _scalar(
         *a, out=False
     ),
-    "where is h_0 in the gradient by v? v meets h_L = w^L h_0.": lambda *a: _scalar(*a, start=False),
+    "where is h_0 in the gradient by v? v meets h_n = w^n h_0.": lambda *a: _scalar(*a, start=False),
 }
 
 
 @task("1", "one unit", points=3)
-def scalar(student: Callable, w: float = 0.8, v: float = -1.5, h_0: float = 2.0, L: int = 6, target: float = 0.3):
+def scalar(student: Callable, w: float = 0.8, v: float = -1.5, h_0: float = 2.0, n: int = 6, target: float = 0.3):
     """Judge the three gradients of a chain of one unit.
 
     Args:
-        student: takes w, v, h_0, L and the target; returns the gradients by h_0, w and v.
+        student: takes w, v, h_0, n and the target; returns the gradients by h_0, w and v.
         w: recurrent weight.
         v: readout weight.
         h_0: the start.
-        L: steps.
+        n: steps.
         target: of the squared error.
 
     Raises:
         Wrong: with a diagnosis.
     """
-    given = w, v, h_0, L, target
-    answer = named_parts(call(student, *given), ("d_h_0", "d_w", "d_v"))
+    given = w, v, h_0, n, target
+    answer = call(student, *given)
+    if isinstance(answer, np.ndarray) and answer.shape == (3,):  # three numbers are as good in one array
+        answer = tuple(answer)
+    answer = named_parts(answer, ("d_h_0", "d_w", "d_v"))
     require_arrays(answer, _scalar(*given), [Mistake(hint, wrong(*given)) for hint, wrong in SCALAR_MISTAKES.items()])
 
 
@@ -83,6 +86,12 @@ def _corner(rho, n, peak, power=1, roads=True, lower=False, only=False) -> np.nd
     b = peak / ((n if roads else 1) * rho ** (n - power)) if not only else peak
     A = np.array([[rho, b], [0.0, rho]])
     return A.T if lower else A
+
+
+def _parts(A) -> dict:
+    """The corner is so large that beside it nobody would notice a wrong eigenvalue."""
+    A = np.asarray(A)
+    return {"A": A, "the diagonal": np.diag(A), "the lower left entry": A[1:, 0]}
 
 
 CORNER_MISTAKES = {
@@ -109,8 +118,10 @@ def corner(student: Callable, rho: float = 0.5, n: int = 8, peak: float = 1000.0
         Wrong: with a diagnosis.
     """
     given = rho, n, peak
-    answer = {"A": call(student, *given)}
-    require_arrays(answer, {"A": _corner(*given)}, known("A", CORNER_MISTAKES, *given))
+    right = _corner(*given)
+    A = as_array("A", call(student, *given), right)
+    mistakes = [Mistake(hint, _parts(wrong(*given))) for hint, wrong in CORNER_MISTAKES.items()]
+    require_arrays(_parts(A), _parts(right), mistakes)
 
 
 # Task 3
@@ -227,23 +238,34 @@ def linear(student: Callable, seed: int = 0, steps: int = 5, hidden: int = 3) ->
 # Task 5
 
 
-def _exponents(J, Q, mean=True, order=True, reverse=False, kept=True, flip=False) -> np.ndarray:
-    total = np.zeros(len(Q))
-    for J_t in J[::-1] if reverse else J:
-        new, R = np.linalg.qr((J_t.T if flip else J_t) @ Q)
+def _exponents(
+    slopes, W_h, Q, mean=True, order=True, reverse=False, kept=True, flip=False, before=False, last=False
+) -> np.ndarray:
+    total, W = np.zeros(Q.shape[1]), W_h.T if flip else W_h
+    for slope in slopes[::-1] if reverse else slopes:
+        new, R = np.linalg.qr(W @ (slope[:, None] * Q) if before else slope[:, None] * (W @ Q))
         Q = new if kept else Q
-        total += np.log(abs(np.diag(R)))
-    total = total / len(J) if mean else total
+        total = np.log(abs(np.diag(R))) + (0 if last else total)
+    total = total / len(slopes) if mean else total
     return np.sort(total)[::-1] if order else total
 
 
-def _of_each(J, Q) -> np.ndarray:
-    moduli = np.sort(abs(np.linalg.eigvals(J)), axis=1)[:, ::-1]
-    return np.log(moduli).mean(axis=0)
+def _of_each(slopes, W_h, Q) -> np.ndarray:
+    moduli = np.sort(abs(np.linalg.eigvals(slopes[:, :, None] * W_h)), axis=1)[:, ::-1]
+    return np.log(moduli).mean(axis=0)[: Q.shape[1]]
 
 
-def _stretches(J, Q) -> np.ndarray:
-    return np.log(np.linalg.svd(J, compute_uv=False)).mean(axis=0)
+def _stretches(slopes, W_h, Q) -> np.ndarray:
+    values = np.linalg.svd(slopes[:, :, None] * W_h, compute_uv=False)
+    return np.log(values).mean(axis=0)[: Q.shape[1]]
+
+
+def _flat(slopes, W_h, Q) -> np.ndarray:
+    return _exponents(np.ones_like(slopes), W_h, Q)
+
+
+def _by_modulus(*given) -> np.ndarray:
+    return np.array(sorted(_exponents(*given), key=abs))
 
 
 EXPONENT_MISTAKES = {
@@ -254,30 +276,40 @@ EXPONENT_MISTAKES = {
         lambda *a: _exponents(*a, reverse=True)
     ),
     "does the frame stay where it was? Q_t, not Q_0, meets the next Jacobian.": lambda *a: _exponents(*a, kept=False),
-    "did you transpose the Jacobians?": lambda *a: _exponents(*a, flip=True),
+    "did you transpose W_h? Forwards it stands as it is.": lambda *a: _exponents(*a, flip=True),
+    "do the slopes come before W_h? Row i of W_h Q belongs to unit i, and so does its slope.": (
+        lambda *a: _exponents(*a, before=True)
+    ),
+    "where are the slopes? Without them the Jacobian is that of a linear network.": _flat,
+    "is that the last step alone? The logarithms are added up.": lambda *a: _exponents(*a, last=True),
+    "are they ordered by their moduli? The largest exponent comes first, and some are negative.": _by_modulus,
     "are these means of eigenvalues of each factor? They say nothing about the product.": _of_each,
     "are these means of singular values of each factor? They bound the rate, and are not it.": _stretches,
 }
 
 
 @task("5", "Lyapunov exponents", points=4)
-def exponents(student: Callable, seed: int = 0, steps: int = 30, hidden: int = 4) -> None:
-    """Judge Lyapunov exponents by QR.
+def exponents(student: Callable, seed: int = 0, steps: int = 30, hidden: int = 5, count: int = 3, gain: float = 2.5):
+    """Judge the first few Lyapunov exponents along a network's states, by QR.
 
     Args:
-        student: takes J (T, H, H) and an orthogonal Q_0 (H, H); returns exponents (H,), the largest first.
+        student: takes slopes (T, H), W_h (H, H) and Q_0 (H, k); returns exponents (k,), the largest first.
         seed: of the random numbers.
         steps: T.
         hidden: H.
+        count: k.
+        gain: of W_h; with a large one some exponents are positive.
 
     Raises:
         Wrong: with a diagnosis.
     """
-    J, Q = factors(seed, steps, hidden), orthogonal(np.random.default_rng(seed + 1), hidden)
-    answer = {"exponents": call(student, J, Q)}
-    if np.shape(answer["exponents"]) == (hidden,) and np.isnan(np.asarray(answer["exponents"], float)).any():
+    rng = np.random.default_rng(seed + 1)
+    slopes, W_h = rng.uniform(0.1, 1.0, (steps, hidden)), gain * factors(seed, 1, hidden)[0]
+    given = slopes, W_h, orthogonal(rng, hidden)[:, :count]
+    answer = {"exponents": call(student, *given)}
+    if np.shape(answer["exponents"]) == (count,) and np.isnan(np.asarray(answer["exponents"], float)).any():
         raise Wrong("exponents: there is a NaN: R may have negative numbers on its diagonal, so take their moduli.")
-    require_arrays(answer, {"exponents": _exponents(J, Q)}, known("exponents", EXPONENT_MISTAKES, J, Q))
+    require_arrays(answer, {"exponents": _exponents(*given)}, known("exponents", EXPONENT_MISTAKES, *given))
 
 
 # Task 6

@@ -13,8 +13,8 @@ LARGE = 0.36  # radius of a node with a long label, in inches
 PANEL = 2.2  # height of one form, in inches
 # the two nodes between the old state and the candidate: label and kind, in the order of the path
 PATHS = {
-    "reset before": (("$r_t$", "output"), ("$W_{nh}$", "reference")),
-    "reset after": (("$W_{nh}$", "reference"), ("$r_t$", "output")),
+    "reset before": ((r"$\odot \, r_t$", "output"), ("$W_{nh}$", "reference")),
+    "reset after": (("$W_{nh}$", "reference"), (r"$\odot \, r_t$", "output")),
 }
 
 

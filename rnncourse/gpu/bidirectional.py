@@ -56,11 +56,11 @@ def forward(
         ValueError: if a shape does not fit, a length is out of range, or a real entry is not finite.
     """
     both("params", params)
-    start = both("initial_state", initial_state or BothWays(None, None))
+    start = both("initial_state", BothWays(None, None) if initial_state is None else initial_state)
     loop = loop or unroll
     x = unroll.as_floats(inputs)
     ahead, final, tape = loop.forward(cell, params.forwards, x, start.forwards, lengths)
-    lengths = None if lengths is None else torch.as_tensor(lengths, device=x.device)
+    lengths = None if lengths is None else torch.as_tensor(lengths, device=x.device).to(torch.int64, copy=True)
     turned = reverse(x, lengths)
     behind, first, back_tape = loop.forward(cell, params.backwards, turned, start.backwards, lengths)
     outputs = torch.cat([ahead, reverse(behind, lengths)], dim=2)
@@ -83,7 +83,7 @@ def backward(tape: Tape, d_outputs, d_final_state: BothWays | None = None) -> un
         ValueError: if a shape does not fit.
     """
     (ahead, behind), lengths, loop = tape
-    arriving = both("d_final_state", d_final_state or BothWays(None, None))
+    arriving = both("d_final_state", BothWays(None, None) if d_final_state is None else d_final_state)
     T, B, H = ahead.outputs.shape
     g = torch.as_tensor(d_outputs)
     doors.shape("d_outputs", g, (T, B, 2 * H))

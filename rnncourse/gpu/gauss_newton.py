@@ -118,7 +118,10 @@ def trial(cell: Cell, params: ModelParams, inputs, targets, damping: float, mask
     """
     params = graph.cut(params)
     r, R = jacobian(cell, params, inputs, targets, mask)
-    there = moved(params, step(r, R, damping))
+    try:
+        there = moved(params, step(r, R, damping))
+    except torch.linalg.LinAlgError:  # rounding has swallowed the damping
+        return Trial(params, 0.5 * float((r * r).sum()), damping * 10, False)
     outputs, mask, _ = _run(cell, there, inputs, targets, mask)
     before, after = (0.5 * float((part * part).sum()) for part in (r, (outputs - targets)[mask]))
     return Trial(there, after, damping / 10, True) if after < before else Trial(params, before, damping * 10, False)

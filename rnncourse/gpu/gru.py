@@ -34,26 +34,26 @@ def reset_after(update: str = "keep") -> Cell:
     doors.one_of("update", update, UPDATES)
 
     def step(own, ax, ah, state):
-        (before,) = state
+        (past,) = state
         (x_r, x_z, x_n), (h_r, h_z, h_n) = ax.chunk(3, dim=-1), ah.chunk(3, dim=-1)
         r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
         n = torch.tanh(x_n + r * (h_n + own[0]))
-        return (blend(update, z, before, n),)
+        return (blend(update, z, past, n),)
 
     return Cell(f"gru-after-{update}", gates=3, states=1, step=step, own=((1,),))
 
 
-def blend(update: str, z: torch.Tensor, before: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+def blend(update: str, z: torch.Tensor, past: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
     """Blend the old state with the candidate.
 
     Args:
         update: "keep" or "write".
         z: the update gate, shape (B, H).
-        before: h_{t-1}, shape (B, H).
+        past: h_{t-1}, shape (B, H).
         n: the candidate, shape (B, H).
 
     Returns:
         h_t, between the two unit by unit, shape (B, H).
     """
-    old, new = (before, n) if update == "keep" else (n, before)
-    return new + z * (old - new)
+    old, new = (past, n) if update == "keep" else (n, past)
+    return z * old + (1 - z) * new  # exactly old where z is 1, exactly new where it is 0

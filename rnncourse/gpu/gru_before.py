@@ -70,9 +70,11 @@ def forward(cell: Before, params: GRUParams, inputs, initial_state: Any = None, 
         ``(outputs, final_state, tape)``, as ``unroll.forward``.
 
     Raises:
-        ValueError: if a shape does not fit, a length is out of range, a real entry is not finite,
+        ValueError: if the cell is another, a shape does not fit, a length is out of range, a real entry is not finite,
             or dtypes or devices are mixed.
     """
+    if not isinstance(cell, Before):
+        raise ValueError(f"cell: the loop of gru_before runs reset_before, got {cell.name}; use unroll")
     x, mask = unroll._enter(cell, params, inputs, lengths)
     start = unroll._start(cell, initial_state, x.shape[1], params)
     W, x, h = graph.tracked((params, x, start))

@@ -1,7 +1,7 @@
 """Which path carries the gradient of an LSTM: the memory cell itself, or one of its gates.
 
 From (h_{t-1}, c_{t-1}) to (h_t, c_t) there are five paths. One is direct: c_{t-1} is multiplied by
-f, with every gate held fixed. Four lead from h_{t-1} through a gate. Here each gets a copy of the
+f, with every gate held fixed. Four lead from h_{t-1}, by a gate or the candidate. Here each gets a copy of the
 state of its own, and autograd differentiates by the copies one by one.
 """
 

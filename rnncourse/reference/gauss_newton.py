@@ -72,8 +72,8 @@ def step(residuals, jacobian, damping: float) -> np.ndarray:
     r, R = residuals, jacobian
     check_step(r, R, damping)
     if len(R) < R.shape[1]:
-        return -R.T @ np.linalg.solve(R @ R.T + damping * np.eye(len(R)), r)
-    return -np.linalg.solve(R.T @ R + damping * np.eye(R.shape[1]), R.T @ r)
+        return -R.T @ np.linalg.solve(R @ R.T + damping * np.eye(len(R), dtype=R.dtype), r)
+    return -np.linalg.solve(R.T @ R + damping * np.eye(R.shape[1], dtype=R.dtype), R.T @ r)
 
 
 def moved(params: ModelParams, change) -> ModelParams:
@@ -113,7 +113,10 @@ def trial(cell: Cell, params: ModelParams, inputs, targets, damping: float, mask
         ValueError: if anything does not fit, naming it.
     """
     r, R = jacobian(cell, params, inputs, targets, mask)
-    there = moved(params, step(r, R, damping))
+    try:
+        there = moved(params, step(r, R, damping))
+    except np.linalg.LinAlgError:  # rounding has swallowed the damping
+        return Trial(params, 0.5 * float((r * r).sum()), damping * 10, False)
     _, outputs, mask, _ = _run(cell, there, inputs, targets, mask)
     before, after = (0.5 * float((part * part).sum()) for part in (r, (outputs - targets)[mask]))
     return Trial(there, after, damping / 10, True) if after < before else Trial(params, before, damping * 10, False)
@@ -156,8 +159,9 @@ def _rows(params: ModelParams, h, weights, start) -> np.ndarray:
     B, H, O, D = *h.shape, len(b_y), W_x.shape[1]
     through = np.einsum("oh,bhij->boij", W_y, weights)
     cell = np.split(through, [D, D + H], axis=3)
-    own = np.einsum("op,bh->boph", np.eye(O), h)  # output o reads row o of W_y
-    blocks = [*cell, own, np.broadcast_to(np.eye(O), (B, O, O)), np.einsum("oh,bhj->boj", W_y, start)]
+    eye = np.eye(O, dtype=h.dtype)
+    own = np.einsum("op,bh->boph", eye, h)  # output o reads row o of W_y
+    blocks = [*cell, own, np.broadcast_to(eye, (B, O, O)), np.einsum("oh,bhj->boj", W_y, start)]
     return np.concatenate([block.reshape(B * O, int(np.prod(block.shape[2:]))) for block in blocks], axis=1)
 
 

@@ -24,7 +24,7 @@ UPDATES = ("keep", "write")
 def reset_after(update: str = "keep") -> Cell:
     """Make the GRU cell whose reset gate acts after the recurrent product, as torch's does.
 
-    The gradient of the old state has two parts: d_before here, through the blend, and what
+    The gradient of the old state has two parts: d_past here, through the blend, and what
     ``unroll`` sends through W_h. Only of this cell do the two pulled gradients differ, in the
     candidate's block: the reset gate stands between W_nh h_{t-1} and the sum, not before W_nx x_t.
 
@@ -40,51 +40,51 @@ def reset_after(update: str = "keep") -> Cell:
     doors.one_of("update", update, UPDATES)
 
     def step(own, ax, ah, state):
-        (before,) = state
-        H = before.shape[1]
+        (past,) = state
+        H = past.shape[1]
         gates = sigmoid(ax[:, : 2 * H] + ah[:, : 2 * H])
         r, z = gates[:, :H], gates[:, H:]
         heard = ah[:, 2 * H :] + own[0]
         n = np.tanh(ax[:, 2 * H :] + r * heard)
-        return (blend(update, z, before, n),), (gates, heard, n, before)
+        return (blend(update, z, past, n),), (gates, heard, n, past)
 
     def pull(own, saved, d_state):
-        (gates, heard, n, before), (s,) = saved, d_state
+        (gates, heard, n, past), (s,) = saved, d_state
         r, z = np.split(gates, 2, axis=1)
-        d_before, d_z, d_n = pull_blend(update, z, before, n, s)
+        d_past, d_z, d_n = pull_blend(update, z, past, n, s)
         delta_n = d_n * (1 - n * n)
         d_gates = np.concatenate([delta_n * heard, d_z], axis=1)
         delta = d_gates * gates * (1 - gates)
         to_heard = delta_n * r
         to_x, to_h = (np.concatenate([delta, part], axis=1) for part in (delta_n, to_heard))
-        return to_x, to_h, (d_before,), (to_heard.sum(axis=0),)
+        return to_x, to_h, (d_past,), (to_heard.sum(axis=0),)
 
     return Cell(f"gru-after-{update}", gates=3, states=1, step=step, pull=pull, own=((1,),))
 
 
-def blend(update: str, z: np.ndarray, before: np.ndarray, n: np.ndarray) -> np.ndarray:
+def blend(update: str, z: np.ndarray, past: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Blend the old state with the candidate.
 
     Args:
         update: "keep" or "write".
         z: the update gate, shape (B, H).
-        before: h_{t-1}, shape (B, H).
+        past: h_{t-1}, shape (B, H).
         n: the candidate, shape (B, H).
 
     Returns:
         h_t, between the two unit by unit, shape (B, H).
     """
-    old, new = (before, n) if update == "keep" else (n, before)
-    return new + z * (old - new)
+    old, new = (past, n) if update == "keep" else (n, past)
+    return z * old + (1 - z) * new  # exactly old where z is 1, exactly new where it is 0
 
 
-def pull_blend(update: str, z: np.ndarray, before: np.ndarray, n: np.ndarray, s: np.ndarray) -> tuple:
+def pull_blend(update: str, z: np.ndarray, past: np.ndarray, n: np.ndarray, s: np.ndarray) -> tuple:
     """Pull a gradient back through :func:`blend`.
 
     Args:
         update: "keep" or "write".
         z: the update gate, shape (B, H).
-        before: h_{t-1}, shape (B, H).
+        past: h_{t-1}, shape (B, H).
         n: the candidate, shape (B, H).
         s: dL/dh_t, shape (B, H).
 
@@ -93,5 +93,5 @@ def pull_blend(update: str, z: np.ndarray, before: np.ndarray, n: np.ndarray, s:
     """
     with_z = s * z
     if update == "keep":
-        return with_z, s * (before - n), s - with_z
-    return s - with_z, s * (n - before), with_z
+        return with_z, s * (past - n), s - with_z
+    return s - with_z, s * (n - past), with_z

@@ -73,8 +73,11 @@ def forward(cell: Before, params: GRUParams, inputs, initial_state: Any = None, 
         ``(outputs, final_state, tape)``, as ``unroll.forward``.
 
     Raises:
-        ValueError: if a shape does not fit, a length is out of range, or a real entry is not finite.
+        ValueError: if the cell is another, a shape does not fit, a length is out of range, or a real entry
+            is not finite.
     """
+    if not isinstance(cell, Before):
+        raise ValueError(f"cell: the loop of gru_before runs reset_before, got {cell.name}; use unroll")
     x, mask = unroll._enter(cell, params, inputs, lengths)
     W_x, W_h, b = params
     (T, B, _), H = x.shape, W_h.shape[1]
@@ -127,9 +130,9 @@ def backward(tape: unroll.Tape, d_outputs, d_final_state: tuple | None = None) -
         delta[t], direct = _pull(cell, W_h, hidden[t], saved[t], real)
         back = direct + delta[t, :, : 2 * H] @ W_h[: 2 * H]
         arriving = back if mask is None else np.where(mask[t], back, s[t])
-    rows, before = delta.reshape(T * B, -1), hidden[:-1].reshape(T * B, H)
+    rows, past = delta.reshape(T * B, -1), hidden[:-1].reshape(T * B, H)
     kept = np.array([kept for _, kept, _ in saved]).reshape(T * B, H)
-    d_W_h = np.concatenate([rows[:, : 2 * H].T @ before, rows[:, 2 * H :].T @ kept])
+    d_W_h = np.concatenate([rows[:, : 2 * H].T @ past, rows[:, 2 * H :].T @ kept])
     return unroll.Gradients(
         params=GRUParams(rows.T @ x.reshape(T * B, D), d_W_h, rows.sum(axis=0)),
         inputs=(rows @ W_x).reshape(T, B, D),
@@ -138,13 +141,13 @@ def backward(tape: unroll.Tape, d_outputs, d_final_state: tuple | None = None) -
     )
 
 
-def _pull(cell: Before, W_h: np.ndarray, before: np.ndarray, saved: tuple, s: np.ndarray) -> tuple:
+def _pull(cell: Before, W_h: np.ndarray, past: np.ndarray, saved: tuple, s: np.ndarray) -> tuple:
     """One step back: the gradient of its pre-activations, and that of h_{t-1} but for the gates' product."""
     gates, _, n = saved
     H = n.shape[1]
     r, z = gates[:, :H], gates[:, H:]
-    d_before, d_z, d_n = gru.pull_blend(cell.update, z, before, n, s)
+    d_past, d_z, d_n = gru.pull_blend(cell.update, z, past, n, s)
     delta_n = d_n * (1 - n * n)
     d_kept = delta_n @ W_h[2 * H :]
-    d_gates = np.concatenate([d_kept * before, d_z], axis=1)
-    return np.concatenate([d_gates * gates * (1 - gates), delta_n], axis=1), d_before + d_kept * r
+    d_gates = np.concatenate([d_kept * past, d_z], axis=1)
+    return np.concatenate([d_gates * gates * (1 - gates), delta_n], axis=1), d_past + d_kept * r

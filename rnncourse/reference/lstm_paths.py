@@ -1,7 +1,7 @@
 """Which path carries the gradient of an LSTM: the memory cell itself, or one of its gates.
 
 From (h_{t-1}, c_{t-1}) to (h_t, c_t) there are five paths. One is direct: c_{t-1} is multiplied by
-f, with every gate held fixed. Four lead from h_{t-1} through a gate. Each is a matrix in blocks ::
+f, with every gate held fixed. Four lead from h_{t-1}, by a gate or the candidate. Each is a matrix in blocks ::
 
     ( dh_t/dh_{t-1}   dh_t/dc_{t-1} )
     ( dc_t/dh_{t-1}   dc_t/dc_{t-1} )

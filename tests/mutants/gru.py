@@ -42,12 +42,15 @@ MUTANTS = {
         ("higher = M * H + H + 1", "higher = lowest", "do the higher levels read D features?"),
         ("higher = M * H + H + 1", "higher = H + H + 1", "when there are two directions?"),
         ("return M * G", "return G", "did you forget one of the directions?"),
+        ("higher = M * H + H + 1", "higher = M * 5 + H + 1", "expected 752, got "),
+        ("(K - 1) * higher", "(K * K - 1) // 4 * higher", "expected 66, got "),
+        ("return M * G * H", "return str(M) * G * H", "parameters: expected one whole number, got str"),
     ],
     ("both-ways", "test-both"): [
         (
             "turned[:length, k] = x[:length, k][::-1]",
             "turned[:, k] = x[:, k][::-1]",
-            "states is off by",
+            "and the states within their lengths?",
         ),
         ("= two[:length, k][::-1]", "= two[:length, k]", "did you turn the inputs, but not the states back?"),
         (

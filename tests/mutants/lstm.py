@@ -26,6 +26,10 @@ MUTANTS = {
         ("np.log1p(np.exp(-b))", "np.log1p(np.exp(b))", "is the sign of the bias turned round?"),
         ("-np.log(np.expm1(np.log(2) / n))", "np.log(n / np.log(2))", "is that the approximation log(n / log 2)?"),
         ("-np.log(np.expm1(np.log(2) / n))", "0.5 ** (1 / n)", "is that the gate?"),
+        ("np.log(2) / np.log1p(np.exp(-b))", "np.log(0.5) / np.log(1 / (1 + np.exp(-b)))", "log1p(e^-b) keeps it."),
+        ("-np.log(np.expm1(np.log(2) / n))", "1 / n * np.log(0.5) - np.log(1 - 0.5 ** (1 / n))",
+         "expm1 has all of them."),
+        ("np.log(2) / np.log1p(np.exp(-b))", "np.round(np.log(2) / np.log1p(np.exp(-b)), 4)", "half-lives"),
     ],
     ("step-back", "test-step-back"): [
         ("s_c * c_before *", "s_c * c *", "does the forget gate meet the new memory?"),
@@ -33,11 +37,11 @@ MUTANTS = {
         ("to_c_before = s_c * f", "to_c_before = s_c_later * f", "does only what came from later go on"),
         ("to_c_before = s_c * f", "to_c_before = s_c", "did you forget f_t on the way"),
         ("s * o * (1 - seen**2)", "s * o", "is the slope of tanh(c_t) missing"),
-        ("delta_i = s_c * g * i * (1 - i)", "i = np.array(i); delta_i = s_c * g", "delta is off by"),
+        ("delta_i = s_c * candidate * i * (1 - i)", "i = np.array(i); delta_i = s_c * candidate", "delta is off by"),
         ("s * seen * o * (1 - o)", "s * c * o * (1 - o)", "did the output gate meet c_t?"),
-        ("(1 - g**2)", "g * (1 - g)", "is that the sigmoid's slope for the candidate?"),
-        ("delta_i = s_c * g", "s_all, s_c = s_c, s; delta_i = s_c * g", "do your gates read s_t?"),
-        ("delta_i = s_c", "raw = [s_c * g, s_c * c_before, s_c * i, s * seen]; "
+        ("(1 - candidate**2)", "candidate * (1 - candidate)", "is that the sigmoid's slope for the candidate?"),
+        ("delta_i = s_c * candidate", "s_all, s_c = s_c, s; delta_i = s_c * candidate", "do your gates read s_t?"),
+        ("delta_i = s_c", "raw = [s_c * candidate, s_c * c_before, s_c * i, s * seen]; "
          "return np.concatenate(raw, axis=1), s_c * f; delta_i = s_c", "are the slopes of the gates missing?"),
     ],
     ("backward", "test-backward"): [
@@ -52,11 +56,11 @@ MUTANTS = {
         ("delta @ W_x, to_h, to_c", "delta @ W_x, to_c, to_h", "(d_c_0 too)"),
     ],
     ("counter", "test-counter"): [
-        ("np.array([40.0, 40.0,", "np.array([40.0, 3.0,", "so the count leaks."),
+        ("np.array([40.0, 40.0,", "np.array([40.0, 30.0,", "so the count leaks."),
         ("[40, -40, 0]", "[40, -40, 40]", "the third letter is counted, too."),
         ("[40, -40, 0]", "[-40, 40, 0]", "you count down where you should count up."),
         ("np.array([40.0, 40.0,", "np.array([2.0, 40.0,", "at a letter that counts."),
-        ("[40, -40, 0]", "[1, -1, 0]", "the candidate is not +1"),
+        ("[40, -40, 0]", "[15, -15, 0]", "the candidate is not +1"),
         ("np.zeros((4, 3))", "np.zeros((5, 3))", "W_x: expected shape (4, 3), got (5, 3)."),
     ],
 }  # fmt: skip
@@ -78,12 +82,12 @@ def forward(W_x, W_h, b, x, h_0, c_0):
 """,
     ("half-life", "test-half-life"): """
 def half_life(b):
-    return np.log(0.5) / np.log(1 / (1 + np.exp(-b)))
+    return np.log(2) / np.logaddexp(0, -b)
 
 
 def bias_for(n):
-    f = 0.5 ** (1 / n)
-    return np.log(f) - np.log(1 - f)
+    less = -np.log(2) / n
+    return less - np.log(-np.expm1(less))
 """,
     ("step-back", "test-step-back"): """
 def step_back(i, f, g, o, c_before, c, s, s_c_later):

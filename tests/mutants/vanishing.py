@@ -8,10 +8,10 @@ MUTANTS = {
     ("scalar", "test-scalar"): [
         ("2 * (y - target)", "2 * (target - y)", "is the sign wrong?"),
         ("2 * (y - target)", "(y - target)", "is a factor 2 missing?"),
-        ("v * L * w", "v * w", "is the factor L missing?"),
-        ("w ** (L - 1)", "w**L", "is the power of w one too high?"),
+        ("v * n * w", "v * w", "is the factor n missing?"),
+        ("w ** (n - 1)", "w**n", "is the power of w one too high?"),
         ("d_h_0 = e * v", "d_h_0 = e", "where is v in the gradient by h_0?"),
-        ("d_v = e * w**L * h_0", "d_v = e * w**L", "where is h_0 in the gradient by v?"),
+        ("d_v = e * w**n * h_0", "d_v = e * w**n", "where is h_0 in the gradient by v?"),
         ("return d_h_0, d_w, d_v", "return d_h_0, d_w", "expected 3 arrays (d_h_0, d_w, d_v), got tuple of 2."),
     ],
     ("corner", "test-corner"): [
@@ -19,6 +19,8 @@ MUTANTS = {
         ("n * rho ** (n - 1)", "rho ** (n - 1)", "did you count the roads?"),
         ("b = peak / (n * rho ** (n - 1))", "b = peak", "is that the corner of A itself?"),
         ("return A", "return A.T", "is your matrix lower triangular?"),
+        ("[0.0, rho]]", "[0.0, rho + 0.01]]", "the diagonal is off"),
+        ("[0.0, rho]]", "[4e-6, rho]]", "the lower left entry is off"),
     ],
     ("growth", "test-growth"): [
         ("        P = P / c\n        logs.append(logs[-1] + np.log(c))", "        logs.append(np.log(c))", "overflow"),
@@ -42,21 +44,30 @@ MUTANTS = {
         ("return s, d_W_h", "return s, d_W_h / T", "is that a mean over the steps?"),
     ],
     ("exponents", "test-exponents"): [
-        ("total / len(J)", "total", "did you divide by the number of steps?"),
-        ("np.sort(total / len(J))[::-1]", "total / len(J)", "are they in falling order?"),
+        ("total / len(slopes)", "total", "did you divide by the number of steps?"),
+        ("np.sort(total / len(slopes))[::-1]", "total / len(slopes)", "are they in falling order?"),
         ("[::-1]", "", "is that the rising order?"),
-        ("for J_t in J:", "for J_t in J[::-1]:", "do you go from the last step to the first?"),
+        ("for slope in slopes:", "for slope in slopes[::-1]:", "do you go from the last step to the first?"),
         ("Q, R = np", "_, R = np", "does the frame stay where it was?"),
-        ("J_t @ Q", "J_t.T @ Q", "did you transpose the Jacobians?"),
+        ("W_h @ Q", "W_h.T @ Q", "did you transpose W_h?"),
+        ("slope[:, None] * (W_h @ Q)", "W_h @ (slope[:, None] * Q)", "do the slopes come before W_h?"),
+        ("slope[:, None] * (W_h @ Q)", "W_h @ Q", "where are the slopes?"),
+        ("total += np", "total = np", "is that the last step alone?"),
+        (
+            "np.sort(total / len(slopes))[::-1]",
+            "np.array(sorted(total / len(slopes), key=abs))",
+            "are they ordered by their moduli?",
+        ),
         ("abs(np.diag(R))", "np.diag(R)", "R may have negative numbers on its diagonal"),
         (
-            "return np.sort(total / len(J))[::-1]",
-            "return np.log(np.sort(abs(np.linalg.eigvals(J)), axis=1)[:, ::-1]).mean(axis=0)",
+            "return np.sort(total / len(slopes))[::-1]",
+            "moduli = np.sort(abs(np.linalg.eigvals(slopes[:, :, None] * W_h)), axis=1)\n"
+            "    return np.log(moduli[:, ::-1]).mean(axis=0)[: Q.shape[1]]",
             "are these means of eigenvalues of each factor?",
         ),
         (
-            "return np.sort(total / len(J))[::-1]",
-            "return np.log(np.linalg.svd(J)[1]).mean(axis=0)",
+            "return np.sort(total / len(slopes))[::-1]",
+            "return np.log(np.linalg.svd(slopes[:, :, None] * W_h)[1]).mean(axis=0)[: Q.shape[1]]",
             "are these means of singular values of each factor?",
         ),
     ],
@@ -75,15 +86,15 @@ MUTANTS = {
 
 REWRITES = {
     ("scalar", "test-scalar"): """
-def scalar(w, v, h_0, L, target):
+def scalar(w, v, h_0, n, target):
     h = [h_0]
-    for _ in range(L):
+    for _ in range(n):
         h.append(w * h[-1])
     s, d_w = 2 * v * (v * h[-1] - target), 0.0
     d_v = 2 * h[-1] * (v * h[-1] - target)
     for before in reversed(h[:-1]):
         d_w, s = d_w + s * before, s * w
-    return s, d_w, d_v
+    return np.array([s, d_w, d_v])
 """,
     ("corner", "test-corner"): """
 def corner(rho, n, peak):
@@ -110,10 +121,10 @@ def linear(W_h, h, g):
     return s, s.T @ h[:-1]
 """,
     ("exponents", "test-exponents"): """
-def exponents(J, Q):
+def exponents(slopes, W_h, Q):
     logs = []
-    for J_t in J:
-        Q, R = np.linalg.qr(J_t @ Q)
+    for slope in slopes:
+        Q, R = np.linalg.qr(np.diag(slope) @ W_h @ Q)
         signs = np.sign(np.diag(R))
         Q, R = Q * signs, R * signs[:, None]
         logs.append(np.log(np.diag(R)))
@@ -131,6 +142,6 @@ def credit(J, g):
 
 # Right for the visible sizes only: what the hidden tests are for.
 NARROW = {
-    ("scalar", "test-scalar"): ("v * w**L * h_0", "v * w**6 * h_0"),
+    ("scalar", "test-scalar"): ("v * w**n * h_0", "v * w**6 * h_0"),
     ("growth", "test-growth"): ("np.eye(len(W))", "np.eye(4)"),
 }
