@@ -1078,6 +1078,62 @@ def test_O14_the_covariance_is_right_without_gaussian_noise():
     assert abs((error**2).mean() / V[0, 0] - 1) < 4 * np.sqrt((kurtosis - 1) / many)
 
 
+def test_E19_the_past_point_predicts_worse():
+    """A hundred random tanh networks side by side, the filter written out; the same outputs for both."""
+    rng, n = np.random.default_rng(0), 100
+    A, C = 1.6 * np.linalg.qr(rng.standard_normal((n, 4, 4)))[0], 1.2 * rng.standard_normal((n, 2, 4))
+    z, ys = np.zeros((n, 4, 1)), []
+    for _ in range(200):
+        z = np.tanh(A @ z) + np.sqrt(0.05) * rng.standard_normal((n, 4, 1))
+        ys.append(np.tanh(C @ z) + np.sqrt(0.05) * rng.standard_normal((n, 2, 1)))
+    lost = {}
+    for lag in (False, True):
+        m = old = np.zeros((n, 4, 1))
+        V, total = np.eye(4), 0.0
+        for y in ys:
+            F = (1 - np.tanh(A @ (old if lag else m)) ** 2) * A
+            p, P = np.tanh(A @ m), F @ V @ F.mT + 0.05 * np.eye(4)
+            H = (1 - np.tanh(C @ p) ** 2) * C
+            S, e = H @ P @ H.mT + 0.05 * np.eye(2), y - np.tanh(C @ p)
+            K = P @ H.mT @ np.linalg.inv(S)
+            total += 0.5 * ((e.mT @ np.linalg.solve(S, e))[:, 0, 0] + np.linalg.slogdet(2 * np.pi * S)[1])
+            old, m, V = m, p + K @ e, P - K @ H @ P
+        lost[lag] = total / 200
+    gap = lost[True] - lost[False]
+    assert (gap > 0).sum() > 70 and np.median(gap) > 0.1  # a few networks lose or gain much: the mean is not steady
+
+
+def test_E19_a_line_needs_its_constant():
+    A = 1.6 * np.linalg.qr(np.random.default_rng(1).standard_normal((4, 4)))[0]
+    at = 0.4 * np.ones(4)
+    slope, near = np.diag(1 - np.tanh(A @ at) ** 2) @ A, at + 0.01
+    right = np.abs(np.tanh(A @ near) - np.tanh(A @ at) - slope @ (near - at)).max()
+    assert np.abs(np.tanh(A @ near) - slope @ near).max() > 100 * right
+
+
+def test_H08_noise_on_a_softmax_is_no_distribution():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((1000, 5))
+    y = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True) + 0.1 * rng.standard_normal((1000, 5))
+    assert (y < 0).any(axis=1).mean() > 0.3 and np.abs(y.sum(axis=1) - 1).mean() > 0.1
+
+
+def test_H10_a_roll_out_without_noise_is_not_the_model():
+    rng, a = np.random.default_rng(5), 0.95
+    z, ys = np.zeros(2000), []
+    for _ in range(100):
+        z = a * z + rng.standard_normal(2000)
+        ys.append(z + rng.standard_normal(2000))
+    m, P, errors = np.zeros(2000), 1.0, []
+    for y in ys:
+        errors.append(((y - m) ** 2).mean())
+        K = P / (P + 1)
+        m, P = a * (m + K * (y - m)), a * a * (1 - K) * P + 1
+    roll_out = np.mean([((y - y.mean()) ** 2).mean() for y in ys[-20:]])  # no constant does better than the mean
+    assert roll_out > 4 * np.mean(errors[-20:])
+    assert abs(roll_out / (1 / (1 - a * a) + 1) - 1) < 0.05
+
+
 def coin(apart, T=200, B=4, seed=1):
     """Two hidden states that emit three symbols, more or less alike; a sample, and a start beside the truth."""
     C = np.full((2, 3), 1 / 3) + apart * np.array([[0.45, -0.15, -0.3], [-0.3, -0.15, 0.45]])

@@ -1,0 +1,221 @@
+"""The bootstrap particle filter: a crowd of guesses, moved by the model and weighed by what is seen."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from rnncourse import doors
+from rnncourse.gpu import activations, gaussians
+from rnncourse.gpu.lds_entry import enter
+from rnncourse.lds_params import LDSParams
+
+SCHEMES = ("multinomial", "stratified", "systematic", "residual")
+
+
+class Draws(NamedTuple):
+    """The random numbers of a run, drawn beforehand, so that two filters can be given the same.
+
+    Attributes:
+        start: standard normal, for z_0, shape (B, N, H).
+        moves: standard normal, for w_t, shape (T, B, N, H).
+        uniforms: in [0, 1), for resampling, shape (T, B, N).
+    """
+
+    start: torch.Tensor
+    moves: torch.Tensor
+    uniforms: torch.Tensor
+
+
+class Crowd(NamedTuple):
+    """What the particles say after each step, z_t given y_1..y_t. Moments are zero in padding.
+
+    Attributes:
+        means: shape (T, B, H).
+        covariances: shape (T, B, H, H).
+        log_likelihood: estimate of log p(y_1..y_T), in nats, shape (B,).
+        effective: how many equally weighted particles the weights are worth, shape (T, B).
+        particles: of the last real step, shape (B, N, H).
+        weights: theirs, which sum to one, shape (B, N).
+    """
+
+    means: torch.Tensor
+    covariances: torch.Tensor
+    log_likelihood: torch.Tensor
+    effective: torch.Tensor
+    particles: torch.Tensor
+    weights: torch.Tensor
+
+
+def forward(
+    params: LDSParams,
+    outputs,
+    draws: Draws,
+    inputs=None,
+    observed=None,
+    lengths=None,
+    functions: tuple = ("tanh", "identity"),
+    scheme: str = "systematic",
+    threshold: float = 0.5,
+) -> Crowd:
+    """Filter a batch of sequences of a stochastic RNN, :eq:`def-stochastic-rnn`, by simulation, :eq:`eq-particles`.
+
+    Args:
+        params: the matrices of the network and its noises; they may change with time.
+        outputs: y, shape (T, B, O). Where not observed, and in padding, it may hold anything, NaN included.
+        draws: the random numbers; they say how many particles there are.
+        inputs: x, shape (T, B, D); may be left out where D is 0.
+        observed: booleans, shape (T, B) or (T, B, O): what was seen; all unless given.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+        functions: names of g, which makes the state, and of f, which makes the output.
+        scheme: of :func:`resample`.
+        threshold: resample where the effective number is below this share of N; 0 never, above 1 always.
+
+    Returns:
+        What the particles say.
+
+    Raises:
+        ValueError: if anything does not fit, naming it, or the noise of the output is singular.
+    """
+    g, f = (activations.get(name).function for name in functions)
+    doors.one_of("scheme", scheme, SCHEMES)
+    given = enter(params, outputs, inputs, observed, lengths)
+    (T, B, _), H, N = given.outputs.shape, given.mean.shape[1], draws.start.shape[1]
+    for name, array, size in zip(draws._fields, draws, ((B, N, H), (T, B, N, H), (T, B, N)), strict=True):
+        doors.shape(name, array, size)
+    gaussians.check_definite("output_noise", given.R)
+    z = given.mean[:, None] + draws.start @ _root(given.covariance)
+    logs, total, said = torch.zeros(B, N).to(z) - math.log(N), torch.zeros(B).to(z), []
+    for t in range(T):
+        alive = torch.ones(B, dtype=torch.bool, device=z.device) if given.real is None else given.real[t, :, 0]
+        moved = g(z @ given.A[t].mT + given.drive[t][:, None]) + draws.moves[t] @ _root(given.Q[t])
+        after, gained = weigh(logs, fit(moved, given.C[t], given.R[t], given.outputs[t], given.seen[t], f))
+        weights = torch.exp(after)
+        said.append((*moments(moved, weights), 1 / (weights**2).sum(dim=1)))
+        total = total + torch.where(alive, gained, 0)
+        z, logs = torch.where(alive[:, None, None], moved, z), torch.where(alive[:, None], after, logs)
+        for b in torch.nonzero(alive & (said[-1][2] < threshold * N))[:, 0].tolist():
+            z[b] = z[b][resample(weights[b], draws.uniforms[t, b], scheme)]
+            logs[b] = -math.log(N)
+    means, covariances, effective = map(torch.stack, zip(*said, strict=True))
+    if given.real is not None:
+        means, covariances = torch.where(given.real, means, 0), torch.where(given.real[..., None], covariances, 0)
+    return Crowd(means, covariances, total, effective, z, torch.exp(logs))
+
+
+def draw(rng: np.random.Generator, steps: int, size: int, count: int, states: int) -> Draws:
+    """Draw the random numbers of a run.
+
+    Args:
+        rng: the source of randomness.
+        steps: T.
+        size: B.
+        count: N, the number of particles.
+        states: H.
+
+    Returns:
+        The numbers.
+    """
+    start, moves = rng.standard_normal((size, count, states)), rng.standard_normal((steps, size, count, states))
+    return Draws(*map(torch.from_numpy, (start, moves, rng.random((steps, size, count)))))
+
+
+def fit(particles, C, R, y, seen, f):
+    """How well each particle explains what is seen: log N(y; f(C z), R) on the entries that are seen.
+
+    Args:
+        particles: z, shape (B, N, H).
+        C: emission, shape (O, H) or (B, O, H); rows of zeros for what is not seen.
+        R: covariance of the noise, likewise, as in the unit matrix for what is not seen.
+        y: y_t, shape (B, O).
+        seen: which entries count, shape (B, O).
+        f: an elementwise function.
+
+    Returns:
+        Log densities, shape (B, N).
+    """
+    error = torch.where(seen[:, None], y[:, None] - f(particles @ C.mT), 0)
+    distance = ((error @ torch.linalg.inv(R)) * error).sum(dim=-1)
+    size = gaussians.log_determinant(R) + seen.sum(dim=-1).to(distance) * math.log(2 * math.pi)
+    return -0.5 * (distance + torch.broadcast_to(size, (len(y),))[:, None])
+
+
+def weigh(logs, fits):
+    """New weights, without overflow, and what the step adds to the log-likelihood, :eq:`eq-particles`.
+
+    Args:
+        logs: logarithms of weights that sum to one, shape (B, N).
+        fits: log p(y_t | z), shape (B, N).
+
+    Returns:
+        ``(logs, gained)``: of the new weights; log of the weighted mean of p(y_t | z), shape (B,).
+    """
+    raw = logs + fits
+    top = raw.max(dim=1, keepdim=True).values
+    gained = top + torch.log(torch.exp(raw - top).sum(dim=1, keepdim=True))
+    return raw - gained, gained[:, 0]
+
+
+def moments(particles, weights):
+    """Mean and covariance of a weighted crowd.
+
+    Args:
+        particles: shape (B, N, H).
+        weights: which sum to one, shape (B, N).
+
+    Returns:
+        Means, shape (B, H), and covariances, shape (B, H, H).
+    """
+    mean = (weights[..., None] * particles).sum(dim=1)
+    error = particles - mean[:, None]
+    return mean, (weights[..., None] * error).mT @ error
+
+
+def resample(weights, uniforms, scheme: str = "systematic"):
+    """Draw N particles by their weights; each is drawn N w_i times on average, :eq:`eq-resampling`.
+
+    Args:
+        weights: which sum to one, shape (N,).
+        uniforms: in [0, 1), shape (N,); "systematic" uses the first.
+        scheme: "multinomial": N independent draws. "stratified": one in each N-th of [0, 1). "systematic":
+            the same place in each. "residual": floor(N w_i) for sure, the rest independently.
+
+    Returns:
+        Which particle stands at each place, shape (N,).
+
+    Raises:
+        ValueError: if a shape does not fit, or there is no such scheme.
+    """
+    doors.one_of("scheme", scheme, SCHEMES)
+    doors.shape("weights", weights, ("N",))
+    doors.shape("uniforms", uniforms, weights.shape)
+    N = len(weights)
+    if scheme == "residual":
+        return _residual(weights, uniforms)
+    if scheme == "multinomial":
+        return _invert(weights, uniforms)
+    within = uniforms if scheme == "stratified" else uniforms[:1]
+    return _invert(weights, (torch.arange(N).to(weights) + within) / N)
+
+
+def _root(S):
+    """The symmetric square root: the one that does not depend on which eigenvectors were found."""
+    values, vectors = torch.linalg.eigh(S)
+    return (vectors * torch.sqrt(values.clamp(min=0))[..., None, :]) @ vectors.mT
+
+
+def _residual(weights, uniforms):
+    N = len(weights)
+    sure = torch.floor(N * weights + 1e-9).long()  # a product that rounding left just below a whole number is one
+    kept, left = torch.repeat_interleave(torch.arange(N, device=sure.device), sure), N - int(sure.sum())
+    if not left:
+        return kept
+    return torch.cat([kept, _invert((N * weights - sure).clamp(min=0), uniforms[:left])])
+
+
+def _invert(weights, points):
+    """The particle in whose stretch of [0, 1) a point lies; the stretches are as long as the weights."""
+    ends = torch.cumsum(weights, 0)
+    places = torch.searchsorted(ends, points * ends[-1], side="right")
+    return places.clamp(max=int(torch.nonzero(weights)[-1]))

@@ -1,0 +1,142 @@
+"""The extended Kalman filter: a Kalman filter along a nonlinear network, linearised where the filter stands."""
+
+import numpy as np
+
+from rnncourse import doors
+from rnncourse.lds_params import LDSParams
+from rnncourse.reference import activations, kalman
+from rnncourse.reference.gaussians import symmetric
+from rnncourse.reference.lds_entry import Problem, apply, enter
+
+POINTS = ("present", "past")
+
+
+def forward(
+    params: LDSParams,
+    outputs,
+    inputs=None,
+    observed=None,
+    lengths=None,
+    functions: tuple = ("tanh", "identity"),
+    passes: int = 1,
+    points: str = "present",
+):
+    """Filter a batch of sequences of a stochastic RNN, :eq:`def-stochastic-rnn`.
+
+    With two identities this is the Kalman filter, number for number. The tape goes to ``smoother.rts``,
+    which then is the extended smoother.
+
+    Args:
+        params: the matrices of the network and its noises; they may change with time.
+        outputs: y, shape (T, B, O). Where not observed, and in padding, it may hold anything, NaN included.
+        inputs: x, shape (T, B, D); may be left out where D is 0.
+        observed: booleans, shape (T, B) or (T, B, O): what was seen; all unless given.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+        functions: names of g, which makes the state, and of f, which makes the output.
+        passes: how often an output is linearised; more than once is the iterated filter.
+        points: "present" linearises the transition at m_{t-1}, from where it starts; "past" at m_{t-2},
+            as a slip of the index has it.
+
+    Returns:
+        ``(filtered, tape)`` as ``kalman.forward``; every sequence has covariances of its own. The
+        tape's problem holds the Jacobians in place of A and C; likelihood, surprises and precisions are
+        those of the first linearisation, gains and emissions those of the last.
+
+    Raises:
+        ValueError: as ``kalman.forward``; if there is no such function or point, or no pass.
+    """
+    doors.at_least("passes", passes, 1)
+    doors.one_of("points", points, POINTS)
+    g, f = (activations.get(name) for name in functions)
+    given = enter(params, outputs, inputs, observed, lengths)
+    (B, H), real = given.mean.shape, given.real
+    before, kept = None, [[] for _ in range(7)]
+    m, V = [given.mean], [np.broadcast_to(given.covariance, (B, H, H))]
+    for t in range(len(given.outputs)):
+        p, P, A, before = predict(m[t], V[t], given.A[t], given.Q[t], given.drive[t], g, before, points)
+        after, spread, *rest = update(p, P, given.C[t], given.R[t], given.outputs[t], given.seen[t], f, passes)
+        m.append(after if real is None else np.where(real[t], after, m[t]))
+        V.append(spread)
+        for stack, value in zip(kept, (p, P, A, *rest), strict=True):
+            stack.append(value)
+    return _finish(given, np.stack(m), np.stack(V), *map(np.stack, kept))
+
+
+def predict(mean, covariance, A, Q, drive, g, before=None, points: str = "present"):
+    """One step without an observation, :eq:`eq-ekf-predict`.
+
+    Args:
+        mean: m_{t-1}, shape (B, H).
+        covariance: V_{t-1}, shape (B, H, H).
+        A: transition, shape (H, H) or (B, H, H).
+        Q: covariance of the noise, likewise.
+        drive: W_x x_t, shape (B, H).
+        g: an activation of ``activations``.
+        before: the Jacobian of the step before, for "past"; None at the first step.
+        points: "present" or "past".
+
+    Returns:
+        ``(p, P, Jacobian used, Jacobian at the mean)``.
+    """
+    p = g.function(apply(A, mean) + drive)
+    here = g.slope(p)[:, :, None] * A
+    used = before if points == "past" and before is not None else here
+    return p, symmetric(used @ covariance @ used.mT + Q), used, here
+
+
+def update(mean, covariance, C, R, y, seen, f, passes: int = 1):
+    """Take in an observation, :eq:`eq-ekf-update`; with more passes, :eq:`eq-ekf-iterated`.
+
+    Args:
+        mean: p_t, shape (B, H).
+        covariance: P_t, shape (B, H, H).
+        C: emission, shape (O, H) or (B, O, H).
+        R: covariance of the noise, shape (O, O) or (B, O, O).
+        y: y_t, shape (B, O).
+        seen: which entries count, shape (B, O).
+        f: an activation of ``activations``.
+        passes: at how many points to linearise, each where the last one led.
+
+    Returns:
+        ``(m, V, Jacobian, surprise, S, K)``: the surprise and S of the first pass, the rest of the last.
+
+    Raises:
+        ValueError: as ``kalman.weigh``.
+    """
+    at, first = mean, None
+    for _ in range(passes):
+        output = f.function(apply(C, at))
+        J = f.slope(output)[:, :, None] * C
+        e = np.where(seen, y - output - apply(J, mean - at), 0)
+        after, K, S = kalman.weigh(covariance, J, R)
+        first = (e, S) if first is None else first
+        at = mean + apply(K, e)
+    return at, after, J, *first, K
+
+
+def nees(states, means, covariances):
+    """Normalised squared error of estimates, :eq:`def-nees`: H on average if the covariances tell the truth.
+
+    Args:
+        states: what is true, shape (T, B, H).
+        means: the estimates, likewise.
+        covariances: what they claim, shape (T, B, H, H) or (T, 1, H, H).
+
+    Returns:
+        (z - m)^T V^{-1} (z - m), shape (T, B).
+
+    Raises:
+        ValueError: if a shape does not fit.
+    """
+    doors.sequences("states", states, "H")
+    doors.shape("means", means, states.shape)
+    error = states - means
+    solved = np.linalg.solve(np.broadcast_to(covariances, (*error.shape, error.shape[-1])), error[..., None])
+    return (error * solved[..., 0]).sum(axis=-1)
+
+
+def _finish(given: Problem, m, V, p, P, A, C, e, S, K):
+    precisions = kalman.inverse(S)
+    tape = kalman.Tape(given._replace(A=A, C=C), m, V, p, P, e, precisions, K)
+    shown = m[1:] if given.real is None else np.where(given.real, m[1:], 0)
+    return kalman.Filtered(shown, V[1:], kalman.log_likelihood(given, e, S, precisions)), tape

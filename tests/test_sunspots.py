@@ -1,0 +1,24 @@
+"""The sunspots are those that were published, and turn in about eleven years."""
+
+import numpy as np
+import pytest
+
+from rnncourse.data import sunspots
+
+
+def test_the_numbers(monkeypatch):
+    years, numbers = sunspots.yearly()
+    assert years[0] == 1700 and years[-1] == 2008 and len(numbers) == 309
+    assert numbers[0] == 5 and numbers[years == 1957] == 190.2 == numbers.max() and numbers[-1] == 2.9
+    power = np.abs(np.fft.rfft(numbers - numbers.mean()))
+    assert 10 < len(numbers) / np.argmax(power) < 12
+    monkeypatch.setattr(sunspots, "_NUMBERS", sunspots._NUMBERS.replace("36", "37", 1))
+    with pytest.raises(ValueError, match="yearly"):
+        sunspots.yearly()
+
+
+def test_scaled():
+    series = sunspots.scaled()
+    assert abs(series[:221].mean()) < 1e-12 and abs(series[:221].std() - 1) < 1e-12
+    with pytest.raises(ValueError, match=r"^seen: "):
+        sunspots.scaled(0)
