@@ -61,7 +61,7 @@ def resolve(name: str, floor: str):
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
         homes = (params, gate_params, lds_params, hmm_params)
-        thing = getattr(next(home for home in homes if hasattr(home, first)), first)
+        thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
         thing = getattr(thing, part)
     if argument is not None and argument not in inspect.signature(thing).parameters:
