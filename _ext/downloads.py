@@ -18,7 +18,7 @@ class LinkedNotebooks(SphinxTransform):
             to_page = link.get("reftype") == "myst" and link.get("refdomain") == "doc"
             if to_page and link["reftarget"] not in self.env.found_docs and Path(self.env.srcdir, target).exists():
                 here = {"refdoc": self.env.docname, "reftarget": f"/{target}", "refexplicit": True}
-                link.replace_self(download_reference("", *link.children, **here))
+                link.replace_self(download_reference("", "", *link.children, **here))
 
 
 def setup(app):

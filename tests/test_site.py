@@ -50,6 +50,10 @@ def test_every_image_says_what_it_shows(site):
     assert pages.images_without_text(site) == []
 
 
+def test_no_page_shows_its_markup(site):
+    assert pages.markup_shown(site) == []
+
+
 def test_no_page_asks_another_host_for_anything(visits):
     assert listed(visits, "requests") == []
 
@@ -101,6 +105,7 @@ def spoilt(site, folder, addition):
         (pages.images_without_text, '<img src="a.png">', "a.png"),
         (pages.images_without_text, '<img src="a.png" alt=" ">', "a.png"),
         (pages.images_without_text, '<img src="_images/a.png" alt="a.png">', "a.png"),
+        (pages.markup_shown, "<a>&lt;inline&gt;a&lt;/inline&gt;</a>", "&lt;/inline&gt;"),
     ],
 )
 def test_what_a_page_names_wrongly_is_found(site, tmp_path, question, addition, found):

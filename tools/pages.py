@@ -1,4 +1,4 @@
-"""What a built site can be asked without a browser: links, outside resources, alternative text.
+"""What a built site can be asked without a browser: links, outside resources, alternative text, markup.
 
 Each question returns its findings, one line each; a good site has none.
 """
@@ -16,6 +16,8 @@ FETCHED_LINKS = {"stylesheet", "icon", "preload", "prefetch", "modulepreload", "
 IN_CSS = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""")
 
 STYLE = re.compile(r"<style.*?</style>", re.S | re.I)
+VERBATIM = re.compile(r"<(pre|code|script|style)\b.*?</\1>", re.S | re.I)
+SHOWN_TAG = re.compile(r"&lt;/\w+&gt;")
 
 
 def pages(site: Path) -> list[Path]:
@@ -117,3 +119,12 @@ def images_without_text(site: Path) -> list[str]:
             if not text or Path(text).name == Path(source).name:
                 found.append(f"{page.relative_to(site)}: {source} has alternative text {text!r}")
     return found
+
+
+def markup_shown(site: Path) -> list[str]:
+    """Closing tags that a reader sees as text, outside of code: something was written out that should be rendered."""
+    return [
+        f"{page.relative_to(site)}: {tag}"
+        for page in pages(site)
+        for tag in SHOWN_TAG.findall(VERBATIM.sub("", page.read_text(encoding="utf8")))
+    ]
