@@ -47,6 +47,7 @@ PAIR = BothWays(MODEL.cell, MODEL.cell)
 NODES = params.ReadoutParams(numbers(3, H), numbers(3))
 
 LDS = drawn(lds_params.init_lds, H, O, D)
+DRAWS = gpu.particles.draw(np.random.default_rng(0), T, B, 20, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -60,6 +61,14 @@ def memory(x: torch.Tensor):
 
 def filtered(x: torch.Tensor):
     return gpu.kalman.forward(LDS, TARGETS, x)[1]
+
+
+def learned(x: torch.Tensor):
+    """What a filter over the weights makes of a sequence with a gap."""
+    learner = gpu.ekf_training.start(MODEL, groups="unit", batch=B)
+    seen = torch.ones(T, B, O, dtype=torch.bool)
+    seen[1, 0] = False
+    return gpu.ekf_training.run(CELL, learner, x, TARGETS, torch.eye(O, dtype=torch.float64), 0.01, seen)
 
 
 def both_ways(run, back, *given):
@@ -82,6 +91,8 @@ CASES = {
     "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
+    "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
+    "ekf_training": (learned, X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
     "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
     "gaussians": (lambda W: gpu.gaussians.affine(BELL, W, W[0], W @ W.mT), numbers(H, H)),
@@ -102,6 +113,7 @@ CASES = {
     "lyapunov": (lambda x: gpu.lyapunov.exponents(gpu.jacobians.steps(tape(x))), X),
     "modules": (gpu.modules.RNN(MODEL.cell), X),
     "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
+    "particles": (lambda x: gpu.particles.forward(LDS, TARGETS, DRAWS, x, lengths=[3, 2]), X),
     "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
     "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
