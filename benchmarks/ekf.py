@@ -120,7 +120,7 @@ def resamplers(scheme: str, weights: np.ndarray) -> dict[str, Callable]:
     """Ours, a loop, and the peer if it is there; all with the same random numbers, drawn in the race."""
 
     def our():
-        return [particles.resample(weights, uniforms(len(weights)), scheme)]
+        return [particles.resample(weights, uniforms(scheme, len(weights)), scheme)]
 
     def loop():
         found, i, end = [], 0, weights[0]
@@ -145,15 +145,16 @@ def resamplers(scheme: str, weights: np.ndarray) -> dict[str, Callable]:
     return {**contenders, "filterpy": theirs}
 
 
-def uniforms(count: int) -> np.ndarray:
-    return np.random.RandomState(0).random_sample(count)  # the stream that filterpy draws from
+def uniforms(scheme: str, count: int) -> np.ndarray:
+    """The numbers that filterpy draws; where one is enough, one, which stands for all."""
+    source = np.random.RandomState(0)
+    return np.broadcast_to(source.random_sample(), count) if scheme == "systematic" else source.random_sample(count)
 
 
 def places(scheme: str, count: int) -> np.ndarray:
     """Where the draws fall in [0, 1)."""
-    u = uniforms(count)
-    within = u if scheme == "stratified" else u[:1]
-    return u if scheme == "multinomial" else (np.arange(count) + within) / count
+    u = uniforms(scheme, count)
+    return u if scheme == "multinomial" else (np.arange(count) + u) / count
 
 
 def drawn(scheme: str, weights: np.ndarray) -> np.ndarray:
