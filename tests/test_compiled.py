@@ -13,7 +13,7 @@ import pytest
 import torch
 from proof import agree
 
-from rnncourse import bridge, gate_params, gpu, lds_params, params, trees
+from rnncourse import bridge, gate_params, gpu, hmm_params, lds_params, params, trees
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
@@ -47,6 +47,8 @@ PAIR = BothWays(MODEL.cell, MODEL.cell)
 NODES = params.ReadoutParams(numbers(3, H), numbers(3))
 
 LDS = drawn(lds_params.init_lds, H, O, D)
+HMM = drawn(hmm_params.init_gaussian, np.random.default_rng(1).standard_normal((9, B, D)), 3)
+DRAWS = gpu.particles.draw(np.random.default_rng(0), T, B, 20, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -62,6 +64,20 @@ def filtered(x: torch.Tensor):
     return gpu.kalman.forward(LDS, TARGETS, x)[1]
 
 
+def symbols(a: torch.Tensor):
+    """A model whose emissions are the softmax of what is given, and the gradient by scores."""
+    model = HMM._replace(emission=hmm_params.Categorical(torch.softmax(a, dim=-1)))
+    return gpu.hmm_gradient.centred(model, torch.arange(T * B).reshape(T, B) % 4)
+
+
+def learned(x: torch.Tensor):
+    """What a filter over the weights makes of a sequence with a gap."""
+    learner = gpu.ekf_training.start(MODEL, groups="unit", batch=B)
+    seen = torch.ones(T, B, O, dtype=torch.bool)
+    seen[1, 0] = False
+    return gpu.ekf_training.run(CELL, learner, x, TARGETS, torch.eye(O, dtype=torch.float64), 0.01, seen)
+
+
 def both_ways(run, back, *given):
     """A function that runs forward and backward, and hands out what both say."""
 
@@ -75,6 +91,7 @@ def both_ways(run, back, *given):
 X, STATES = numbers(T, B, D), numbers(T, B, H)
 CASES = {
     "activations": (lambda a: [gpu.activations.get(name).function(a) for name in ("tanh", "sigmoid", "relu")], STATES),
+    "baum_welch": (lambda x: gpu.baum_welch.step(HMM, x), X),
     "bidirectional": (both_ways(lambda x: gpu.bidirectional.forward(CELL, PAIR, x), gpu.bidirectional.backward), X),
     "bptt": (lambda x: gpu.bptt.full(CELL, MODEL, x, TARGETS).gradients, X),
     "bptt, chunked": (lambda x: gpu.bptt.chunked(CELL, MODEL, x, TARGETS, chunk=2).gradients, X),
@@ -82,11 +99,22 @@ CASES = {
     "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
+    "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
+    "ekf_training": (learned, X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
+    "emissions": (lambda x: gpu.emissions.maximise(HMM.emission, x, chances(T, B, 3)), X),
     "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
     "gaussians": (lambda W: gpu.gaussians.affine(BELL, W, W[0], W @ W.mT), numbers(H, H)),
     "gru": (lambda x: gpu.unroll.forward(gpu.gru.reset_after("keep"), RESET_AFTER, x)[0], X),
     "gru_before": (lambda x: gpu.gru_before.forward(gpu.gru_before.reset_before("keep"), GRU, x)[0], X),
+    "hmm": (lambda x: gpu.hmm.backward(gpu.hmm.forward(HMM, x, [3, 2])[1]), X),
+    "hmm_cell": (
+        lambda a: gpu.hmm_cell.filtering().step((), a, chances(B, 3), (chances(B, 3), numbers(B, 1))),
+        numbers(B, 3),
+    ),
+    "hmm_gradient": (symbols, numbers(3, 4)),
+    "hmm_log": (lambda x: gpu.hmm_log.backward(gpu.hmm_log.forward(HMM, x, [3, 2])[1]), X),
+    "hmm_scan": (lambda x: gpu.hmm_scan.backward(gpu.hmm_scan.forward(HMM, x)[1]), X),
     "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
     "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
@@ -102,6 +130,7 @@ CASES = {
     "lyapunov": (lambda x: gpu.lyapunov.exponents(gpu.jacobians.steps(tape(x))), X),
     "modules": (gpu.modules.RNN(MODEL.cell), X),
     "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
+    "particles": (lambda x: gpu.particles.forward(LDS, TARGETS, DRAWS, x, lengths=[3, 2]), X),
     "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
     "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
@@ -114,6 +143,7 @@ CASES = {
     "stack": (both_ways(lambda x: gpu.stack.forward(CELL, (MODEL.cell,), x), gpu.stack.backward), X),
     "state_jacobians": (lambda x: gpu.state_jacobians.steps(memory(x)), X),
     "unroll": (both_ways(lambda x: gpu.unroll.forward(CELL, MODEL.cell, x, lengths=[3, 2]), gpu.unroll.backward), X),
+    "viterbi": (lambda x: gpu.viterbi.path(HMM, x, [3, 2]), X),
     "windows": (lambda x: [gpu.windows.split(x, 2), gpu.windows.vote(gpu.windows.features(x, 2))], X),
     "word_vectors": (lambda v: gpu.word_vectors.nearest(v, 0, 2), numbers(5, 4)),
 }

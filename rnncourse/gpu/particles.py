@@ -193,16 +193,23 @@ def resample(weights, uniforms, scheme: str = "systematic"):
     N = len(weights)
     if scheme == "residual":
         return _residual(weights, uniforms)
-    if scheme == "multinomial":
-        return _invert(weights, uniforms)
-    within = uniforms if scheme == "stratified" else uniforms[:1]
-    return _invert(weights, (torch.arange(N).to(weights) + within) / N)
+    if scheme == "systematic":
+        return _systematic(weights, uniforms[0])
+    return _invert(weights, uniforms if scheme == "multinomial" else (torch.arange(N).to(weights) + uniforms) / N)
 
 
 def _root(S):
     """The symmetric square root: the one that does not depend on which eigenvectors were found."""
     values, vectors = torch.linalg.eigh(S)
     return (vectors * torch.sqrt(values.clamp(min=0))[..., None, :]) @ vectors.mT
+
+
+def _systematic(weights, u):
+    """The particle at place (k + u) / N is the number of those whose stretch ends before it: counted, not searched."""
+    N, ends = len(weights), torch.cumsum(weights, 0)
+    before = torch.ceil(ends * (N / ends[-1]) - u).long()  # how many places lie before each end
+    before[int(torch.nonzero(weights)[-1]) :] = N  # whatever rounding says, no place is left over
+    return torch.cumsum(torch.bincount(before, minlength=N + 1)[:N], 0)
 
 
 def _residual(weights, uniforms):

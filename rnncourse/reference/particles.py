@@ -191,16 +191,23 @@ def resample(weights, uniforms, scheme: str = "systematic"):
     N = len(weights)
     if scheme == "residual":
         return _residual(weights, uniforms)
-    if scheme == "multinomial":
-        return _invert(weights, uniforms)
-    within = uniforms if scheme == "stratified" else uniforms[:1]
-    return _invert(weights, (np.arange(N) + within) / N)
+    if scheme == "systematic":
+        return _systematic(weights, uniforms[0])
+    return _invert(weights, uniforms if scheme == "multinomial" else (np.arange(N) + uniforms) / N)
 
 
 def _root(S):
     """The symmetric square root: the one that does not depend on which eigenvectors were found."""
     values, vectors = np.linalg.eigh(S)
     return (vectors * np.sqrt(np.maximum(values, 0))[..., None, :]) @ vectors.mT
+
+
+def _systematic(weights, u):
+    """The particle at place (k + u) / N is the number of those whose stretch ends before it: counted, not searched."""
+    N, ends = len(weights), np.cumsum(weights)
+    before = np.ceil(ends * (N / ends[-1]) - u).astype(int)  # how many places lie before each end
+    before[np.flatnonzero(weights)[-1] :] = N  # whatever rounding says, no place is left over
+    return np.cumsum(np.bincount(before, minlength=N + 1)[:N])
 
 
 def _residual(weights, uniforms):
