@@ -198,13 +198,16 @@ def test_the_readout_is_the_probability_of_the_next_symbol():
     agree(W_y @ network.initial_state, [enumerate_all(model, np.array([v])).p for v in range(4)], 1e-14)
 
 
+@verifies("eq-hmm-gaussian-features", oracle="the density, from its definition")
 def test_gaussian_likelihoods_are_affine_in_their_features():
     """So the same cell runs them, with a bias."""
     model = random_model(kind="gaussian", D=2)
     x = draw(model, 6, 2)
     features = np.concatenate([x, (x[..., :, None] * x[..., None, :]).reshape(6, 2, 4)], axis=2)
     W, b = hmm_params.gaussian_features(model.emission)
-    agree(features @ W.T + b, emissions.log_likelihoods(model.emission, x), 1e-12)
+    truth = [[[oracles.likelihood(model.emission, k, point) for k in range(3)] for point in row] for row in x]
+    agree(features @ W.T + b, np.log(truth), 1e-12)
+    agree(emissions.log_likelihoods(model.emission, x), np.log(truth), 1e-12)
     start = np.linalg.solve(model.transition.T, model.start)  # h_0 with P^T h_0 = pi
     params = hmm_params.RNNParams(W, model.transition.T, b)
     outputs, _, _ = unroll.forward(hmm_cell.filtering(), params, features, (start, np.zeros(3)))

@@ -1,5 +1,7 @@
 """Viterbi, Baum-Welch, the two gradients, L-BFGS, chunks: against enumeration, autograd, and known optima."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,18 @@ def test_the_gradient_through_the_softmax_is_centred(seed):
     _, ours = hmm_gradient.centred(model, x)
     agree(ours, oracle, 1e-12)
     agree(ours.transition.sum(axis=1), np.zeros(4), 1e-12)
+
+
+@verifies("eq-hmm-transition-counts", oracle="sum over every path")
+def test_expected_transitions_from_what_both_passes_leave():
+    """The sum as it is printed, from the filter, the message and the normalisers."""
+    model = random_model()
+    x = draw(model, 6, 1)[:, 0]
+    tape = hmm.forward(model, x[:, None])[1]
+    h, s, kappa = tape.filtered[:, 0], hmm.messages(tape)[:, 0], np.exp(tape.normalisers[:, 0])
+    seen = model.emission.probabilities[:, x].T
+    N = sum(np.outer(h[t - 1], seen[t] * s[t] / kappa[t]) * model.transition for t in range(1, 6))
+    agree(N, enumerate_all(model, x).transition, 1e-12)
 
 
 @verifies("eq-hmm-emission-counts", oracle="sum over every path")
@@ -342,6 +356,43 @@ def test_no_step_stretches_hilberts_distance():
         agree(after, ratio.max() - ratio.min(), 1e-12)
         assert after <= before.max() - before.min() + 1e-12
     agree(hmm_chunks.hilbert(one, 7 * other), hmm_chunks.hilbert(one, other), 1e-12)
+
+
+@verifies("eq-hmm-birkhoff", oracle="complex step through one step, along the worst lines")
+def test_a_step_shrinks_hilberts_distance_by_birkhoffs_factor():
+    """Never less, and on the way between two states it is reached: so no smaller factor would be true."""
+    rng = np.random.default_rng(0)
+    for K in (2, 3, 4):
+        P = rng.dirichlet(np.ones(K), K)
+        quotients = [P[i, k] * P[j, m] / (P[j, k] * P[i, m]) for i, j, k, m in itertools.product(range(K), repeat=4)]
+        factor = np.tanh(np.log(max(quotients)) / 4)
+        for _ in range(300):
+            one, other, lam = np.exp(4 * rng.standard_normal((2, K))), np.exp(4 * rng.standard_normal(K)), rng.random(K)
+            ahead, before = np.log(lam * (one @ P)), np.log(one)
+            assert np.ptp(ahead[0] - ahead[1]) <= factor * np.ptp(before[0] - before[1]) * (1 + 1e-12)
+            assert hmm_chunks.hilbert(lam * (other @ P), lam * (one[0] @ P)) <= factor * hmm_chunks.hilbert(
+                other, one[0]
+            )
+        x = np.linspace(-12, 12, 20001)
+        slopes = []
+        for i, j in itertools.permutations(range(K), 2):  # beliefs in two states alone, their odds exp(x)
+            odds = np.exp(x + 1e-30j)[:, None]
+            slopes.append(np.ptp(np.log(odds * P[i] + P[j]).imag / 1e-30, axis=1).max())
+        agree(factor, max(slopes), 1e-6)
+
+
+def test_beliefs_that_are_near_in_hilberts_distance_have_near_probabilities():
+    """No probability differs by more than tanh(d / 4), and in the posterior, a product, distances add."""
+    rng = np.random.default_rng(0)
+    for K in (2, 3, 5):
+        for _ in range(200):
+            one, other, s, r = np.exp(2 * rng.standard_normal((4, K)))
+            apart = abs(one / one.sum() - other / other.sum())
+            assert max(apart) <= np.tanh(hmm_chunks.hilbert(one, other) / 4) + 1e-12
+            d = hmm_chunks.hilbert
+            assert d(one * s, other * r) <= d(one, other) + d(s, r) + 1e-12
+    one, other = np.array([np.exp(0.05), 1.0]), np.array([1.0, np.exp(0.05)])  # d = 0.1: here it is equal
+    agree(one[0] / one.sum() - other[0] / other.sum(), np.tanh(0.1 / 4), 1e-12)
 
 
 # How models start
