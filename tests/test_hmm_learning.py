@@ -10,9 +10,10 @@ from proof import agree, verifies
 
 from benchmarks import hmm as hmm_race
 from benchmarks import race
-from rnncourse import hmm_params
+from rnncourse import bridge, gpu, hmm_params
 from rnncourse.data import processes
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
+from rnncourse.params import map_arrays
 from rnncourse.reference import baum_welch, emissions, hmm, hmm_chunks, hmm_gradient, lbfgs, viterbi
 
 KINDS = ("categorical", "gaussian")
@@ -44,6 +45,25 @@ def test_viterbi_against_every_path(kind, K, T):
             truth = enumerate_all(model, x[:, b])
             agree(value[b], np.log(truth.best), 1e-12)
             assert tuple(states[:, b]) == truth.path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_viterbi_in_a_batch_is_viterbi_alone(kind, floor):
+    for seed in range(10):
+        model, lengths = random_model(seed, kind=kind), [7, 4, 1, 0]
+        x = draw(model, 7, 4, seed)
+        if floor == "reference":
+            states, value = viterbi.path(model, x, lengths)
+        else:
+            states, value = bridge.to_numpy(gpu.viterbi.path(bridge.to_torch(model), torch.tensor(x), lengths))
+        for b, n in enumerate(lengths):
+            assert (states[n:, b] == -1).all()
+            if n:
+                alone, best = viterbi.path(model, x[:n, [b]])
+                agree(value[b], best[0], 1e-12)
+                assert states[:n, b].tolist() == alone[:, 0].tolist()
+        assert value[3] == 0  # a sequence without a step has one path, and it is certain
 
 
 def test_viterbi_with_lengths_and_zeros():
@@ -118,6 +138,16 @@ def test_free_weights_need_not_sum_to_one():
         hmm_gradient.free(model, x)
 
 
+@pytest.mark.parametrize("through_softmax", [False, True])
+def test_both_gradients_of_sequences_of_different_lengths(through_softmax):
+    model = random_model()
+    x = draw(model, 6, 2)
+    (one, of_one), (two, of_two) = (autograd(model, x[:n, [b]], through_softmax) for b, n in enumerate((6, 3)))
+    value, ours = (hmm_gradient.centred if through_softmax else hmm_gradient.free)(model, x, [6, 3])
+    agree(value, one + two, 1e-13)
+    agree(ours, map_arrays(torch.add, of_one, of_two), 1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @verifies("eq-hmm-gradient-centred", oracle="autograd through torch's softmax")
 def test_the_gradient_through_the_softmax_is_centred(seed):
@@ -177,7 +207,10 @@ def test_gaussian_moments_against_a_loop(lengths):
 
 def test_scores_and_models_are_inverse():
     model = random_model()
-    agree(hmm_gradient.model(hmm_gradient.scores(model)), model, 1e-14)
+    scores = hmm_gradient.scores(model)
+    agree(hmm_gradient.model(scores), model, 1e-14)
+    agree(np.exp(scores.transition).sum(axis=1), np.ones(3), 1e-14)
+    agree(hmm_gradient.model(map_arrays(lambda s: s + 1000, scores)), model, 1e-12)
 
 
 def test_only_symbols_have_counts_of_symbols():
@@ -200,6 +233,13 @@ def test_one_step_divides_counts_over_every_path(kind):
     N, start = sum(one.transition for one in truth), sum(one.start for one in truth)
     agree(new.transition, N / N.sum(axis=1, keepdims=True), 1e-12)
     agree(new.start, start / 2, 1e-12)
+    gamma = np.stack([one.posterior for one in truth], axis=1)
+    mass = gamma.sum(axis=(0, 1))
+    if kind == "categorical":
+        M = np.array([[gamma[x == v, k].sum() for v in range(4)] for k in range(3)])
+        agree(new.emission.probabilities, M / M.sum(axis=1, keepdims=True), 1e-12)
+    else:
+        agree(new.emission.means, np.einsum("tbk,tbd->kd", gamma, x) / mass[:, None], 1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -242,6 +282,34 @@ def test_a_state_on_a_single_point_does_not_collapse():
     model = HMMParams(np.full(2, 0.5), np.full((2, 2), 0.5), Gaussian(np.array([[0.0], [50.0]]), np.ones((2, 1, 1))))
     model, history = baum_welch.fit(model, x, steps=20)
     assert model.emission.covariances.min() >= 1e-6 and np.isfinite(history).all()
+
+
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_units_do_not_matter(floor):
+    """Clusters in metres or in tenths of a millimetre: the same fit, and the same covariances up to the scale."""
+    x = np.random.default_rng(0).standard_normal((60, 2, 1)) + 3 * (np.arange(60) // 10 % 2)[:, None, None]
+    P = np.array([[0.9, 0.1], [0.1, 0.9]])
+    found = []
+    for scale in (1.0, 1e-4):
+        start = HMMParams(
+            np.full(2, 0.5), P, Gaussian(scale * np.array([[-1.0], [2.0]]), scale**2 * np.full((2, 1, 1), 4.0))
+        )
+        if floor == "reference":
+            model, history = baum_welch.fit(start, scale * x, [60, 50], steps=20)
+        else:
+            model, history = gpu.baum_welch.fit(bridge.to_torch(start), torch.tensor(scale * x), [60, 50], steps=20)
+            model = bridge.to_numpy(model)
+        assert (np.diff(history) > -1e-3).all()
+        found.append((model.transition, model.emission.means / scale, model.emission.covariances / scale**2))
+    agree(found[1], found[0], 1e-9)
+
+
+def test_the_floor_may_be_left_out():
+    model, x = random_model(kind="gaussian"), draw(random_model(kind="gaussian"), 40, 2)
+    bare, _ = baum_welch.step(model, x, floor=0.0)
+    raised, _ = baum_welch.step(model, x)
+    more = raised.emission.covariances - bare.emission.covariances
+    agree(more, np.tile(1e-6 * np.diag(x.reshape(-1, 2).var(axis=0)), (3, 1, 1)), 1e-8)
 
 
 def test_fit_stops_when_nothing_is_gained():
@@ -341,6 +409,11 @@ def test_chunks_pass_on_what_cannot_be():
         hmm_chunks.posterior(model, x)
     with pytest.raises(ValueError, match="observations"):
         hmm_chunks.posterior(model, np.zeros((500, 2), int))
+    for chunk, warm in ((5, 3), (7, 7)):  # so short that every sum is fine, and the distance is NaN
+        x = np.zeros((100, 1), int)
+        x[-1] = 2
+        with pytest.raises(ValueError, match="step 99 of sequence 0 has probability zero"):
+            hmm_chunks.posterior(model, x, chunk=chunk, warm=warm)
 
 
 @verifies("eq-hmm-contraction", oracle="distances of vectors drawn at random")

@@ -77,7 +77,28 @@ def back(posterior: Callable, **sizes: int) -> None:
     require_arrays({"gamma": answer}, right, known("gamma", BACK_SLIPS, model.transition, seen, h, kappa))
 
 
-@task("4", "the centred gradient", points=3)
+@task("4", "expected transitions", points=4)
+def transitions(expected_transitions: Callable, **sizes: int) -> None:
+    """Judge the expected transitions.
+
+    Args:
+        expected_transitions: takes P, the likelihoods (T, K), the filter h (T, K), the posterior gamma (T, K)
+            and kappa (T,); returns N (K, K).
+        sizes: seed, states, symbols, steps.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    model, x = _problem(**sizes)
+    tape = hmm.forward(model, x[:, None])[1]
+    counts = hmm.backward(tape)
+    seen, h, kappa = model.emission.probabilities[:, x].T, tape.filtered[:, 0], np.exp(tape.normalisers[:, 0])
+    given = (model.transition, seen, h, counts.posterior[:, 0], kappa)
+    answer = call(expected_transitions, *given)
+    require_arrays({"N": answer}, {"N": counts.transition}, known("N", TRANSITION_SLIPS, *given))
+
+
+@task("5", "the centred gradient", points=3)
 def gradient(centred: Callable, **sizes: int) -> None:
     """Judge the gradient by scores.
 
@@ -101,7 +122,7 @@ def gradient(centred: Callable, **sizes: int) -> None:
     )
 
 
-@task("5", "count and divide", points=2)
+@task("6", "count and divide", points=2)
 def divide(m_step: Callable, **sizes: int) -> None:
     """Judge the M-step.
 
@@ -126,7 +147,7 @@ def divide(m_step: Callable, **sizes: int) -> None:
     require_arrays(answer, right, slips)
 
 
-@task("6", "the best path", points=4)
+@task("7", "the best path", points=4)
 def path(best_path: Callable, **sizes: int) -> None:
     """Judge Viterbi's algorithm.
 
@@ -203,6 +224,16 @@ def _backward(P, seen, h, kappa, divide: bool = True, turned: bool = False, late
     return h * s
 
 
+def _pairs(P, seen, h, s, kappa) -> np.ndarray:
+    """The sum over t of h_{t-1,i} P_ij lambda_tj s_tj / kappa_t."""
+    return P * (h[:-1].T @ (seen * s / kappa[:, None])[1:])
+
+
+def _shares(P, seen, h, gamma, kappa) -> np.ndarray:
+    N = _pairs(P, seen, h, gamma / h, kappa)
+    return N / N.sum(axis=1, keepdims=True)
+
+
 def _softmax(scores: np.ndarray) -> np.ndarray:
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
@@ -250,6 +281,31 @@ BACK_SLIPS: dict[str, Callable] = {
     "is the likelihood that of the wrong step? s_{t-1} needs what was seen at t.": lambda *p: _backward(*p, late=True),
     "is this s? The posterior is h times s.": lambda P, seen, h, kappa: _backward(P, seen, h, kappa) / h,
 }
+TRANSITION_SLIPS: dict[str, Callable] = {
+    "are these products of posteriors? Neighbouring states are not independent.": lambda P, seen, h, gamma, kappa: (
+        gamma[:-1].T @ gamma[1:]
+    ),
+    "did you leave out P?": lambda P, seen, h, gamma, kappa: _pairs(P, seen, h, gamma / h, kappa) / P,
+    "did you forget to divide by kappa?": lambda P, seen, h, gamma, kappa: _pairs(
+        P, seen, h, gamma / h, np.ones_like(kappa)
+    ),
+    "did you leave out s, what the rest of the sequence says?": lambda P, seen, h, gamma, kappa: _pairs(
+        P, seen, h, np.ones_like(h), kappa
+    ),
+    "is this gamma where s should be?": lambda P, seen, h, gamma, kappa: _pairs(P, seen, h, gamma, kappa),
+    "is one transition missing? The entries of N sum to T - 1.": lambda P, seen, h, gamma, kappa: _pairs(
+        P, seen[:-1], h[:-1], (gamma / h)[:-1], kappa[:-1]
+    ),
+    "which belief does the transition leave? It is that of step t - 1.": lambda P, seen, h, gamma, kappa: (
+        P * (h[1:].T @ (seen * gamma / h / kappa[:, None])[1:])
+    ),
+    "are the axes exchanged? N[i, j] counts from i to j.": lambda P, seen, h, gamma, kappa: (
+        _pairs(P, seen, h, gamma / h, kappa).T
+    ),
+    "are rows divided by their sums? That is the step of Baum and Welch; here we count.": lambda *given: _shares(
+        *given
+    ),
+}
 GRADIENT_SLIPS: dict[str, Callable] = {
     "these are the counts: the gradient of free weights, and no softmax has been here.": lambda S, N: N,
     "did you take off the mean of the row? Its share is P times the sum.": lambda S, N: (
@@ -272,4 +328,4 @@ PATH_SLIPS: dict[str, Callable] = {
 
 def scoreboard() -> None:
     """Print which tasks of the notebook are done."""
-    print_scoreboard([step, likelihood, back, gradient, divide, path])
+    print_scoreboard([step, likelihood, back, transitions, gradient, divide, path])

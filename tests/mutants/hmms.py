@@ -1,7 +1,7 @@
 """Exercise 11-hmms: what is graded, mutants of its solution, and rewrites that are as right."""
 
-POINTS = 21
-GRADED = ["test-step", "test-likelihood", "test-back", "test-gradient", "test-divide", "test-path"]
+POINTS = 25
+GRADED = ["test-step", "test-likelihood", "test-back", "test-transitions", "test-gradient", "test-divide", "test-path"]
 WAITING = []
 
 MUTANTS = {
@@ -37,6 +37,21 @@ MUTANTS = {
         (" / kappa[t]", "", "did you forget to divide by kappa?"),
         ("likelihoods[t] *", "likelihoods[t - 1] *", "is the likelihood that of the wrong step?"),
         ("return h * s", "return s", "is this s? The posterior is h times s."),
+    ],
+    ("expected-transitions", "test-transitions"): [
+        (
+            "np.outer(h[t - 1], likelihoods[t] * s[t] / kappa[t]) * P",
+            "np.outer(gamma[t - 1], gamma[t])",
+            "not independent",
+        ),
+        (" * P\n    return N", "\n    return N", "did you leave out P?"),
+        (" / kappa[t]", "", "did you forget to divide by kappa?"),
+        (" * s[t]", "", "did you leave out s"),
+        ("s = gamma / h", "s = gamma", "is this gamma where s should be?"),
+        ("return N", "return N.T", "are the axes exchanged?"),
+        ("return N", "return N / N.sum(axis=1, keepdims=True)", "are rows divided by their sums?"),
+        ("np.outer(h[t - 1]", "np.outer(h[t]", "which belief does the transition leave?"),
+        ("range(1, len(h))", "range(1, len(h) - 1)", "is one transition missing?"),
     ],
     ("centred", "test-gradient"): [
         ("return N - P * N.sum(axis=1, keepdims=True)", "return N", "these are the counts"),
@@ -119,6 +134,11 @@ def posterior(P, likelihoods, h, kappa):
         tail = tail / tail.sum()
         rows.append(h[t] * tail / (h[t] @ tail))
     return np.array(rows[::-1])
+""",
+    ("expected-transitions", "test-transitions"): """
+def expected_transitions(P, likelihoods, h, gamma, kappa):
+    ahead = h[:-1] @ P
+    return P * np.einsum("ti,tj->ij", h[:-1], gamma[1:] / ahead)
 """,
     ("centred", "test-gradient"): """
 def centred(S, N):
