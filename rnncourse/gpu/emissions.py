@@ -86,7 +86,8 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
     apart = x[:, :, None] - means  # centred first: sums of squares would lose digits far from the origin
     covariances = torch.einsum("tbk,tbkd,tbke->kde", posterior, apart, apart) / size[:, None, None]
     real = x.flatten(0, 1) if mask is None else x[mask.to(x.device)]
-    covariances = covariances + floor * torch.diag(real.var(dim=0, unbiased=False))
+    spread = real.var(dim=0, unbiased=False)
+    covariances = covariances + floor * torch.diag(torch.where(spread == 0, 1, spread))
     return Gaussian(means, torch.where(empty[:, None, None], emission.covariances, covariances))
 
 

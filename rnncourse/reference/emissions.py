@@ -124,7 +124,8 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
     apart = x[:, :, None] - means  # centred first: sums of squares would lose digits far from the origin
     covariances = np.einsum("tbk,tbkd,tbke->kde", posterior, apart, apart, optimize=True) / size[:, None, None]
     real = x.reshape(-1, x.shape[2]) if mask is None else x[mask]
-    covariances = covariances + floor * np.diag(real.var(axis=0))
+    spread = real.var(axis=0)
+    covariances = covariances + floor * np.diag(np.where(spread == 0, 1, spread))
     return Gaussian(means, np.where(empty[:, None, None], emission.covariances, covariances))
 
 

@@ -56,6 +56,7 @@ MUTANTS = {
     ("centred", "test-gradient"): [
         ("return N - P * N.sum(axis=1, keepdims=True)", "return N", "these are the counts"),
         ("P * N.sum(axis=1, keepdims=True)", "N.mean(axis=1, keepdims=True)", "did you take off the mean of the row?"),
+        ("P * N.sum(axis=1, keepdims=True)", "P * N.sum(axis=1)", "a row's sum must stay a column"),
         ("P * N.sum(axis=1, keepdims=True)", "P * N.sum(axis=0)", "is the softmax along columns, or the sum?"),
         (
             "return N - P * N.sum(axis=1, keepdims=True)",
@@ -105,6 +106,22 @@ MUTANTS = {
             "Remember where each maximum came from, and walk back.",
         ),
         ("return np.array(states[::-1])", "return np.array(states[:0:-1])", "path: expected shape"),
+        ("best = log_pi + log_likelihoods[0]", "best = log_likelihoods[0]", "where is log pi?"),
+        ("best = log_pi + log_likelihoods[0]", "best = log_pi", "did you leave out the first observation?"),
+        (
+            "best = log_pi + log_likelihoods[0]",
+            "best = np.log(np.exp(log_pi) @ np.exp(log_P)) + log_likelihoods[0]",
+            "no transition comes before the first step",
+        ),
+        ("scores.max(axis=0)", "np.logaddexp.reduce(scores, axis=0)", "is this a sum where a maximum belongs?"),
+        ("best[:, None] + log_P", "best[:, None] + log_P.T", "is P on the wrong side?"),
+        (
+            "scores = best[:, None] + log_P\n        came.append(scores.argmax(axis=0))\n"
+            "        best = scores.max(axis=0) + seen",
+            "scores = (np.exp(best) if len(came) == 0 else best)[:, None] * np.exp(log_P)\n"
+            "        came.append(scores.argmax(axis=0))\n        best = scores.max(axis=0) * np.exp(seen)",
+            "are these products of probabilities?",
+        ),
         ("return np.array(states[::-1])", "return np.array(states)", "are not those of the best path"),
     ],
 }
