@@ -290,10 +290,10 @@ def lost_in_one_step():
     """Models that cannot go back, and a share that goes to zero from far above the smallest numbers; it comes back."""
     clusters = HMMParams(np.full(2, 0.5), np.eye(2), Gaussian(np.array([[0.0], [1.0]]), np.ones((2, 1, 1))))
     e = 1e-70
-    coins = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[1 - e, e], [e, 1 - e]])))
+    coins = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[0.7, e, 0.3], [e, 0.7, 0.3]])))
     return {
-        "gaussian": (clusters, np.repeat([4.0, -3.0], [200, 300])[:, None, None]),
-        "symbols": (coins, np.repeat([0, 1], [5, 9])[:, None]),
+        "gaussian": (clusters, np.repeat([200.0, -3.0], [4, 300])[:, None, None]),
+        "symbols": (coins, np.array([1] * 5 + ([2] * 15 + [0]) * 10)[:, None]),
     }
 
 

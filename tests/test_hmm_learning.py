@@ -336,6 +336,25 @@ def test_lbfgs_finds_the_minimum_of_a_quadratic_form_and_of_rosenbrock():
     assert len(found.values) < 100
 
 
+def test_lbfgs_accepts_no_rise_and_needs_no_more_than_it_did():
+    def valley(x):
+        a, c = x[1] - x[0] ** 2, 1 - x[0]
+        return 100 * a * a + c * c, np.array([-400 * a * x[0] - 2 * c, 200 * a])
+
+    found = lbfgs.minimise(valley, [-1.2, 1.0], 200, tolerance=1e-10)
+    assert len(found.values) < 60
+    for seed in range(20):  # waves have hills: negative curvature on the way
+        rng = np.random.default_rng(seed)
+        start, A = 3 * rng.standard_normal(4), rng.standard_normal((4, 4))
+
+        def waves(x, A=A):
+            return np.cos(A @ x).sum() + 0.01 * (x @ x), 0.02 * x - A.T @ np.sin(A @ x)
+
+        ends = [lbfgs.minimise(waves, start, budget, tolerance=1e-9) for budget in (*range(1, 30), 200)]
+        assert (np.diff([waves(end.point)[0] for end in ends]) <= 0).all()
+        assert abs(waves(ends[-1].point)[1]).max() < 1e-6
+
+
 def test_lbfgs_counts_every_call():
     calls = []
 
@@ -478,7 +497,17 @@ def test_starts_are_models():
     x = rng.standard_normal((20, 2, 3)) + 5
     model = hmm_params.init_gaussian(rng, x, 3)
     assert hmm_params.check(model) == 3
-    agree(model.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 1e-14)
+    agree(model.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 2e-6)
+    exact = hmm_params.init_gaussian(rng, x, 3, floor=0.0)
+    agree(exact.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 1e-14)
+    few = x[:2, :1]  # as many as states: no observation is drawn twice
+    assert all(len(np.unique(hmm_params.init_gaussian(rng, few, 2).emission.means, axis=0)) == 2 for _ in range(20))
+    flat = np.concatenate([x[..., :1], 2 * x[..., :1]], axis=2)  # one feature twice: no inverse without the floor
+    assert np.isfinite(hmm.forward(hmm_params.init_gaussian(rng, flat, 2), flat)[0]).all()
+    padded = np.where((np.arange(20)[:, None] < [20, 5])[:, :, None], x, np.nan)
+    real = np.concatenate([x[:, 0], x[:5, 1]])
+    ragged = hmm_params.init_gaussian(rng, padded, 3, lengths=[20, 5], floor=0.0)
+    agree(ragged.emission.covariances[0], np.cov(real.T, bias=True), 1e-14)
     assert all((mean == x.reshape(-1, 3)).all(axis=1).any() for mean in model.emission.means)
     for call, says in [
         (lambda: hmm_params.init_categorical(rng, 0, 3), "states"),
