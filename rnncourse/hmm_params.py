@@ -158,7 +158,8 @@ def as_rnn(params: HMMParams) -> ModelParams:
     """A model of symbols as a recurrent network, :eq:`eq-hmm-as-rnn`, for ``unroll`` with ``hmm_cell.filtering``.
 
     A state is added in front of all others, the (K+1)st: the chain is there before step 1, leaves by
-    pi and never comes back, so that its own row of W_x does not matter. The readout gives the probabilities of the next symbol.
+    pi and never comes back, so that its own row of W_x does not matter.
+    The readout gives the probabilities of the next symbol.
 
     Args:
         params: a model with categorical emissions, arrays.
