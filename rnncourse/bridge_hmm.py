@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncourse import hmm_params
+from rnncourse import doors, hmm_params
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
 
 
@@ -26,11 +26,15 @@ def from_hmmlearn(model: Any) -> HMMParams:
     if missing:
         raise ValueError(f"model: expected a fitted model with {' and '.join(names)}; it has no {missing[0]}")
     start, transition = (np.array(getattr(model, name), float) for name in names)
+    if hasattr(model, "n_trials"):
+        raise ValueError("model: expected symbols, and a MultinomialHMM emits counts; its CategoricalHMM emits symbols")
     if hasattr(model, "emissionprob_"):
         emission = Categorical(np.array(model.emissionprob_, float))
     elif hasattr(model, "means_") and hasattr(model, "covars_"):
         means = np.array(model.means_, float)
-        emission = Gaussian(means, _covariances(np.array(model.covars_, float), *means.shape))
+        doors.shape("model.means_", means, ("K", "D"))
+        kind = getattr(model, "covariance_type", None)
+        emission = Gaussian(means, _covariances(np.array(model.covars_, float), kind, *means.shape))
     else:
         raise ValueError("model: expected emissionprob_, or means_ and covars_; it has neither")
     params = HMMParams(start, transition, emission)
@@ -66,14 +70,19 @@ def to_hmmlearn(params: HMMParams, model: Any) -> Any:
     return model
 
 
-def _covariances(given: np.ndarray, K: int, D: int) -> np.ndarray:
+def _covariances(given: np.ndarray, kind: str | None, K: int, D: int) -> np.ndarray:
     """One matrix for each state, from a matrix each, a diagonal each, a number each, or one matrix for all."""
     if given.shape == (K, D, D):
         return given
-    if given.shape == (D, D) and given.shape != (K, D):
-        return np.tile(given, (K, 1, 1))
-    if given.shape == (K, D):
-        return given[:, :, None] * np.eye(D)
-    if given.shape == (K,):
-        return given[:, None, None] * np.eye(D)
-    raise ValueError(f"model: expected covars_ of shape {(K, D, D)}, {(K, D)}, {(K,)} or {(D, D)}, got {given.shape}")
+    made = {
+        ("diag", (K, D)): lambda: given[:, :, None] * np.eye(D),
+        ("spherical", (K,)): lambda: given[:, None, None] * np.eye(D),
+        ("tied", (D, D)): lambda: np.tile(given, (K, 1, 1)),
+    }
+    fits = [make for (name, shape), make in made.items() if given.shape == shape and kind in (name, None)]
+    if len(fits) > 1:
+        raise ValueError(f"model: covars_ of shape {given.shape} may be 'diag' or 'tied'; set its covariance_type")
+    if not fits:
+        shapes = f"{(K, D, D)}, {(K, D)}, {(K,)} or {(D, D)}"
+        raise ValueError(f"model: expected covars_ of shape {shapes}, as covariance_type says; got {given.shape}")
+    return fits[0]()

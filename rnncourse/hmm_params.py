@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncourse import doors
+from rnncourse import doors, masks
 from rnncourse.params import Array, ModelParams, ReadoutParams, RNNParams
 
 # The logarithm of an impossible event, as a finite number: sums of it stay finite, and exp of it is 0.
@@ -71,14 +71,18 @@ def init_categorical(
     return HMMParams(start, transition, Categorical(rng.dirichlet(np.full(symbols, float(evenness)), states)))
 
 
-def init_gaussian(rng: np.random.Generator, observations, states: int, stay: float = 0.0) -> HMMParams:
+def init_gaussian(
+    rng: np.random.Generator, observations, states: int, stay: float = 0.0, lengths=None, floor: float = 1e-6
+) -> HMMParams:
     """Start a model of vectors: means at observations drawn at random, covariances those of all the data.
 
     Args:
         rng: the source of randomness.
-        observations: x, shape (T, B, D), at least K of them.
+        observations: x, shape (T, B, D), at least K of them. Padding may hold anything.
         states: K.
         stay: probability added to staying in a state; the drawn rows share the rest.
+        lengths: real steps of each sequence, shape (B,); all T unless given.
+        floor: this share of the variances is added to the diagonal of the covariance.
 
     Returns:
         The parameters, float64.
@@ -88,13 +92,14 @@ def init_gaussian(rng: np.random.Generator, observations, states: int, stay: flo
     """
     x = np.asarray(observations, float)
     doors.sequences("observations", x, "D")
-    doors.finite("observations", x)
-    rows = x.reshape(-1, x.shape[2])
+    rows = x.reshape(-1, x.shape[2]) if lengths is None else x[masks.valid_steps(lengths, len(x))]
+    doors.finite("observations", rows)
     start, transition = _chain(rng, states, stay, 1.0)
     if len(rows) < states:
         raise ValueError(f"observations: expected at least {states}, one for each state, got {len(rows)}")
     means = rows[rng.choice(len(rows), states, replace=False)]
     spread = np.cov(rows.T, bias=True).reshape(x.shape[2], x.shape[2])
+    spread = spread + floor * np.diag(np.where(np.diag(spread) == 0, 1, np.diag(spread)))
     return HMMParams(start, transition, Gaussian(means, np.tile(spread, (states, 1, 1))))
 
 
@@ -153,7 +158,8 @@ def as_rnn(params: HMMParams) -> ModelParams:
     """A model of symbols as a recurrent network, :eq:`eq-hmm-as-rnn`, for ``unroll`` with ``hmm_cell.filtering``.
 
     A state is added in front of all others, the (K+1)st: the chain is there before step 1, leaves by
-    pi and never comes back. The readout gives the probabilities of the next symbol.
+    pi and never comes back, so that its own row of W_x does not matter.
+    The readout gives the probabilities of the next symbol.
 
     Args:
         params: a model with categorical emissions, arrays.
@@ -217,6 +223,6 @@ def _gaussian(emission: Gaussian, K: int) -> None:
     doors.shape("emission.covariances", covariances, (K, means.shape[1], means.shape[1]))
     doors.finite("emission.means", means)
     doors.finite("emission.covariances", covariances)
-    flipped = covariances.swapaxes(1, 2)
-    if float(abs(covariances - flipped).max()) > 1e-6 * float(abs(covariances).max()):
+    apart = abs(covariances - covariances.swapaxes(1, 2)).reshape(K, -1)
+    if any(float(one.max()) > 1e-6 * float(abs(full).max()) for one, full in zip(apart, covariances, strict=True)):
         raise ValueError("emission.covariances: expected symmetric matrices")

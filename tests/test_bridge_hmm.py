@@ -15,6 +15,7 @@ def test_there_and_back_again():
     for kind in ("categorical", "gaussian"):
         model = random_model(kind=kind)
         there = bridge_hmm.to_hmmlearn(model, SimpleNamespace(n_components=3, covariance_type="full"))
+        assert there.n_features == (4 if kind == "categorical" else 2)
         back = bridge_hmm.from_hmmlearn(there)
         agree(back, model._replace(start=model.start + 0), 0)
         back.transition[0, 0] = 9  # copies
@@ -37,12 +38,29 @@ def test_every_kind_of_covariances(covars, expected):
     agree(bridge_hmm.from_hmmlearn(there).emission.covariances, np.array(expected, float), 0)
 
 
+def test_a_square_of_numbers_is_read_by_its_type():
+    model = random_model(K=2, kind="gaussian")
+    given = np.array([[2.0, 1], [1, 3]])
+    there = SimpleNamespace(
+        startprob_=model.start, transmat_=model.transition, means_=model.emission.means, covars_=given
+    )
+    with pytest.raises(ValueError, match="may be 'diag' or 'tied'"):
+        bridge_hmm.from_hmmlearn(there)
+    for kind, expected in (("tied", np.array([given, given])), ("diag", np.array([np.diag([2, 1]), np.diag([1, 3])]))):
+        there.covariance_type = kind
+        agree(bridge_hmm.from_hmmlearn(there).emission.covariances, expected.astype(float), 0)
+    there.means_ = np.ones((2, 2, 2))  # a mixture for each state
+    with pytest.raises(ValueError, match="means_: expected shape"):
+        bridge_hmm.from_hmmlearn(there)
+
+
 def test_what_does_not_fit_is_refused():
     model = random_model()
     there = bridge_hmm.to_hmmlearn(model, SimpleNamespace())
     for change, says in [
         ({"startprob_": None}, "it has no startprob_"),
         ({"emissionprob_": None}, "it has neither"),
+        ({"n_trials": 5}, "emits counts"),
         ({"transmat_": np.full((3, 3), np.nan)}, "transition: 9 of 9 entries are NaN"),
     ]:
         broken = SimpleNamespace(**{k: v for k, v in {**vars(there), **change}.items() if v is not None})

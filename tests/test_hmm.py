@@ -9,7 +9,8 @@ from proof import agree, verifies
 
 from rnncourse import gradcheck, hmm_params
 from rnncourse.hmm_params import NEVER, Categorical, Gaussian, HMMParams
-from rnncourse.reference import emissions, hmm, hmm_cell, hmm_log, unroll
+from rnncourse.params import map_arrays, named_arrays
+from rnncourse.reference import baum_welch, emissions, hmm, hmm_cell, hmm_log, unroll
 
 KINDS = ("categorical", "gaussian")
 FORMS = pytest.mark.parametrize("form", [hmm, hmm_log], ids=["scaled", "log"])
@@ -113,10 +114,21 @@ def test_the_message_is_the_total_gradient_of_the_state(seed):
             total, h = total + np.log(kappa), h / kappa
         return total + 0 * h.sum()
 
-    for t in range(5):
-        oracle = gradcheck.complex_step(lambda h, t=t: rest(h, t), tape.filtered[t, 0])
-        agree(s[t], oracle, 1e-12)
-    agree(tape.filtered[:, 0] * s, enumerate_all(model, x).posterior, 1e-12)
+    found = [gradcheck.complex_step(lambda h, t=t: rest(h, t), tape.filtered[t, 0]) for t in range(5)]
+    agree(s[:5], np.array(found), 1e-12)
+    agree(tape.filtered[:, 0] * np.array([*found, np.ones(4)]), enumerate_all(model, x).posterior, 1e-12)
+
+
+@verifies("eq-hmm-backward", oracle="sum over every path")
+def test_the_recursion_as_it_is_printed():
+    model = random_model(K=4)
+    _, P, (C,) = model
+    x = draw(model, 6, 1)[:, 0]
+    past = [enumerate_all(model, x[:t]).p if t else 1.0 for t in range(7)]
+    s = np.ones((6, 4))
+    for t in range(5, 0, -1):
+        s[t - 1] = P @ (C[:, x[t]] * s[t] / (past[t + 1] / past[t]))
+    agree(oracles.filtered(model, x) * s, enumerate_all(model, x).posterior, 1e-12)
 
 
 @verifies("eq-hmm-tail", oracle="sum over every path from t on")
@@ -170,6 +182,7 @@ def test_unroll_runs_the_filter_and_its_backward_pass_counts(lengths):
     agree(counts[:3, 3], sum(one.start for one in truth), 1e-12)
 
 
+@verifies("eq-hmm-pull", oracle="complex step")
 def test_the_pull_of_the_cell_against_the_complex_step():
     rng = np.random.default_rng(0)
     cell, (ax, ah, s, e) = hmm_cell.filtering(), rng.random((4, 2, 3))
@@ -198,13 +211,16 @@ def test_the_readout_is_the_probability_of_the_next_symbol():
     agree(W_y @ network.initial_state, [enumerate_all(model, np.array([v])).p for v in range(4)], 1e-14)
 
 
+@verifies("eq-hmm-gaussian-features", oracle="the density, from its definition")
 def test_gaussian_likelihoods_are_affine_in_their_features():
     """So the same cell runs them, with a bias."""
     model = random_model(kind="gaussian", D=2)
     x = draw(model, 6, 2)
     features = np.concatenate([x, (x[..., :, None] * x[..., None, :]).reshape(6, 2, 4)], axis=2)
     W, b = hmm_params.gaussian_features(model.emission)
-    agree(features @ W.T + b, emissions.log_likelihoods(model.emission, x), 1e-12)
+    truth = [[[oracles.likelihood(model.emission, k, point) for k in range(3)] for point in row] for row in x]
+    agree(features @ W.T + b, np.log(truth), 1e-12)
+    agree(emissions.log_likelihoods(model.emission, x), np.log(truth), 1e-12)
     start = np.linalg.solve(model.transition.T, model.start)  # h_0 with P^T h_0 = pi
     params = hmm_params.RNNParams(W, model.transition.T, b)
     outputs, _, _ = unroll.forward(hmm_cell.filtering(), params, features, (start, np.zeros(3)))
@@ -270,6 +286,51 @@ def test_a_share_that_comes_back_from_nothing_is_not_lost(change):
         agree(value, np.log([0.5]) + 1000 * np.log(0.1) + 2000 * np.log(0.9), 1e-12)
 
 
+def lost_in_one_step():
+    """Models that cannot go back, and a share that goes to zero from far above the smallest numbers; it comes back."""
+    clusters = HMMParams(np.full(2, 0.5), np.eye(2), Gaussian(np.array([[0.0], [1.0]]), np.ones((2, 1, 1))))
+    e = 1e-70
+    coins = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[0.7, e, 0.3], [e, 0.7, 0.3]])))
+    return {
+        "gaussian": (clusters, np.repeat([200.0, -3.0], [4, 300])[:, None, None]),
+        "symbols": (coins, np.array([1] * 5 + ([2] * 15 + [0]) * 10)[:, None]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "symbols"])
+def test_a_share_that_is_lost_in_one_step_is_noticed(kind):
+    model, x = lost_in_one_step()[kind]
+    truth, log_tape = hmm_log.forward(model, x)
+    value, tape = hmm.forward(model, x)
+    agree(value, truth, 1e-12)
+    agree(tape.filtered, np.exp(log_tape.log_filtered), 1e-12)
+    agree(hmm.backward(tape).posterior, hmm_log.backward(log_tape).posterior, 1e-10)
+    ragged, lengths = np.concatenate([x, x], axis=1), [len(x), 3]
+    value, tape = hmm.forward(model, ragged, lengths)
+    agree(value, hmm_log.forward(model, ragged, lengths)[0], 1e-12)
+    assert tape.logs is not None and not tape.filtered[3:, 1].any()
+
+
+def test_zeros_that_the_model_demands_are_no_reason_for_logarithms():
+    model = HMMParams(
+        np.array([1.0, 0, 0]),
+        np.array([[0.5, 0.5, 0], [0, 0.7, 0.3], [0, 0, 1.0]]),
+        Categorical(np.array([[0.9, 0.1, 0], [0, 0.5, 0.5], [0.2, 0, 0.8]])),
+    )
+    x = np.array([[0, 0], [1, 1], [2, 2], [2, 0], [0, 0]])
+    assert hmm.forward(model, x, [5, 3])[1].logs is None
+    rng = np.random.default_rng(0)
+    usual = hmm_params.init_categorical(rng, 2, 27)
+    assert hmm.forward(usual, rng.integers(0, 27, (1000, 2)))[1].logs is None
+
+
+def test_tables_of_integers():
+    model = HMMParams(np.array([1, 0]), np.eye(2, dtype=int), Categorical(np.eye(2, dtype=int)))
+    value, tape = hmm.forward(model, np.zeros((3, 1), int))
+    agree(hmm.backward(tape).transition, np.array([[2.0, 0], [0, 0]]), 1e-15)
+    assert value[0] == 0
+
+
 def test_the_backward_pass_notices_its_own_underflow(monkeypatch):
     monkeypatch.setattr(hmm, "forgets", lambda *_: False)
     model = HMMParams(np.full(2, 0.5), np.eye(2), Categorical(np.array([[0.9, 0.1], [0.1, 0.9]])))
@@ -314,13 +375,14 @@ def test_a_million_steps(form, back):
 
 
 @FORMS
-def test_float32_keeps_its_place(form):
-    model = random_model()
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_keeps_its_place(form, kind):
+    model = random_model(kind=kind)
     x = draw(model, 50, 3)
-    small = hmm_params.HMMParams(
-        model.start.astype(np.float32), model.transition.astype(np.float32),
-        Categorical(model.emission.probabilities.astype(np.float32)),
-    )  # fmt: skip
+    x = x if kind == "categorical" else x.astype(np.float32)
+    small = map_arrays(lambda table: table.astype(np.float32), model)
+    new, _ = baum_welch.step(small, x)
+    assert {array.dtype for _, array in named_arrays(new)} == {np.dtype("float32")}
     value, tape = form.forward(small, x)
     assert value.dtype == np.float32
     agree(value, form.forward(model, x)[0], 1e-5)

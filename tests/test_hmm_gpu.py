@@ -5,7 +5,7 @@ import pytest
 import torch
 from hmm_oracles import draw, enumerate_all, random_model
 from proof import agree, verifies
-from test_hmm import BAD, GOOD, even
+from test_hmm import BAD, GOOD, even, lost_in_one_step
 
 from rnncourse import bridge, gpu, hmm_params, reference
 from rnncourse.gpu import hmm_scan
@@ -61,11 +61,21 @@ def test_viterbi_and_baum_welch_on_both_floors(kind, lengths):
     assert isinstance(fitted, HMMParams)
 
 
-def test_both_gradients_on_both_floors():
+def test_a_state_that_is_never_visited_keeps_its_rows():
+    model = HMMParams(
+        np.array([1.0, 0]), np.array([[1.0, 0], [0.3, 0.7]]), Categorical(np.array([[0.5, 0.5], [0.2, 0.8]]))
+    )
+    new, _ = gpu.baum_welch.step(bridge.to_torch(model), torch.tensor([[0], [1], [1]]))
+    agree(new.transition, np.array([[1.0, 0], [0.3, 0.7]]), 0)
+    agree(new.emission.probabilities, np.array([[1 / 3, 2 / 3], [0.2, 0.8]]), 1e-15)
+
+
+@LENGTHS
+def test_both_gradients_on_both_floors(lengths):
     model, x, there, y = both("categorical")
     for name in ("free", "centred"):
-        value, gradient = getattr(hmm_gradient, name)(model, x)
-        theirs, their_gradient = getattr(gpu.hmm_gradient, name)(there, y)
+        value, gradient = getattr(hmm_gradient, name)(model, x, lengths)
+        theirs, their_gradient = getattr(gpu.hmm_gradient, name)(there, y, lengths)
         agree(theirs, value, 1e-12)
         agree(their_gradient, gradient, 1e-12)
     agree(gpu.hmm_gradient.model(gpu.hmm_gradient.scores(there)), model, 1e-13)
@@ -190,6 +200,28 @@ def test_a_share_that_comes_back_from_nothing_is_not_lost():
     agree(value, hmm_log.forward(model, x)[0], 1e-12)
     agree(gpu.hmm.backward(tape).posterior[:, 0], np.tile([0.0, 1.0], (3000, 1)), 1e-12)
     against_serial(model, x)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "symbols"])
+def test_a_share_that_is_lost_in_one_step_is_noticed(kind):
+    model, x = lost_in_one_step()[kind]
+    value, tape = gpu.hmm.forward(bridge.to_torch(model), torch.tensor(x))
+    agree(value, hmm_log.forward(model, x)[0], 1e-12)
+    agree(tape.filtered, hmm.forward(model, x)[1].filtered, 1e-12)
+    ragged, lengths = np.concatenate([x, x], axis=1), [len(x), 3]
+    value, tape = gpu.hmm.forward(bridge.to_torch(model), torch.tensor(ragged), lengths)
+    agree(value, hmm_log.forward(model, ragged, lengths)[0], 1e-12)
+    against_serial(model, x)
+
+
+def test_zeros_that_the_model_demands_are_no_reason_for_logarithms():
+    model = HMMParams(
+        np.array([1.0, 0, 0]),
+        np.array([[0.5, 0.5, 0], [0, 0.7, 0.3], [0, 0, 1.0]]),
+        Categorical(np.array([[0.9, 0.1, 0], [0, 0.5, 0.5], [0.2, 0, 0.8]])),
+    )
+    x = torch.tensor([[0, 0], [1, 1], [2, 2], [2, 0], [0, 0]])
+    assert gpu.hmm.forward(bridge.to_torch(model), x, [5, 3])[1].logs is None
 
 
 # The parallel prefix

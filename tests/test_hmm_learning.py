@@ -1,5 +1,7 @@
 """Viterbi, Baum-Welch, the two gradients, L-BFGS, chunks: against enumeration, autograd, and known optima."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from proof import agree, verifies
 
 from benchmarks import hmm as hmm_race
 from benchmarks import race
-from rnncourse import hmm_params
+from rnncourse import bridge, gpu, hmm_params
 from rnncourse.data import processes
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
+from rnncourse.params import map_arrays
 from rnncourse.reference import baum_welch, emissions, hmm, hmm_chunks, hmm_gradient, lbfgs, viterbi
 
 KINDS = ("categorical", "gaussian")
@@ -42,6 +45,25 @@ def test_viterbi_against_every_path(kind, K, T):
             truth = enumerate_all(model, x[:, b])
             agree(value[b], np.log(truth.best), 1e-12)
             assert tuple(states[:, b]) == truth.path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_viterbi_in_a_batch_is_viterbi_alone(kind, floor):
+    for seed in range(10):
+        model, lengths = random_model(seed, kind=kind), [7, 4, 1, 0]
+        x = draw(model, 7, 4, seed)
+        if floor == "reference":
+            states, value = viterbi.path(model, x, lengths)
+        else:
+            states, value = bridge.to_numpy(gpu.viterbi.path(bridge.to_torch(model), torch.tensor(x), lengths))
+        for b, n in enumerate(lengths):
+            assert (states[n:, b] == -1).all()
+            if n:
+                alone, best = viterbi.path(model, x[:n, [b]])
+                agree(value[b], best[0], 1e-12)
+                assert states[:n, b].tolist() == alone[:, 0].tolist()
+        assert value[3] == 0  # a sequence without a step has one path, and it is certain
 
 
 def test_viterbi_with_lengths_and_zeros():
@@ -116,6 +138,16 @@ def test_free_weights_need_not_sum_to_one():
         hmm_gradient.free(model, x)
 
 
+@pytest.mark.parametrize("through_softmax", [False, True])
+def test_both_gradients_of_sequences_of_different_lengths(through_softmax):
+    model = random_model()
+    x = draw(model, 6, 2)
+    (one, of_one), (two, of_two) = (autograd(model, x[:n, [b]], through_softmax) for b, n in enumerate((6, 3)))
+    value, ours = (hmm_gradient.centred if through_softmax else hmm_gradient.free)(model, x, [6, 3])
+    agree(value, one + two, 1e-13)
+    agree(ours, map_arrays(torch.add, of_one, of_two), 1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @verifies("eq-hmm-gradient-centred", oracle="autograd through torch's softmax")
 def test_the_gradient_through_the_softmax_is_centred(seed):
@@ -125,6 +157,18 @@ def test_the_gradient_through_the_softmax_is_centred(seed):
     _, ours = hmm_gradient.centred(model, x)
     agree(ours, oracle, 1e-12)
     agree(ours.transition.sum(axis=1), np.zeros(4), 1e-12)
+
+
+@verifies("eq-hmm-transition-counts", oracle="sum over every path")
+def test_expected_transitions_from_what_both_passes_leave():
+    """The sum as it is printed, from the filter, the message and the normalisers."""
+    model = random_model()
+    x = draw(model, 6, 1)[:, 0]
+    tape = hmm.forward(model, x[:, None])[1]
+    h, s, kappa = tape.filtered[:, 0], hmm.messages(tape)[:, 0], np.exp(tape.normalisers[:, 0])
+    seen = model.emission.probabilities[:, x].T
+    N = sum(np.outer(h[t - 1], seen[t] * s[t] / kappa[t]) * model.transition for t in range(1, 6))
+    agree(N, enumerate_all(model, x).transition, 1e-12)
 
 
 @verifies("eq-hmm-emission-counts", oracle="sum over every path")
@@ -163,7 +207,10 @@ def test_gaussian_moments_against_a_loop(lengths):
 
 def test_scores_and_models_are_inverse():
     model = random_model()
-    agree(hmm_gradient.model(hmm_gradient.scores(model)), model, 1e-14)
+    scores = hmm_gradient.scores(model)
+    agree(hmm_gradient.model(scores), model, 1e-14)
+    agree(np.exp(scores.transition).sum(axis=1), np.ones(3), 1e-14)
+    agree(hmm_gradient.model(map_arrays(lambda s: s + 1000, scores)), model, 1e-12)
 
 
 def test_only_symbols_have_counts_of_symbols():
@@ -186,6 +233,13 @@ def test_one_step_divides_counts_over_every_path(kind):
     N, start = sum(one.transition for one in truth), sum(one.start for one in truth)
     agree(new.transition, N / N.sum(axis=1, keepdims=True), 1e-12)
     agree(new.start, start / 2, 1e-12)
+    gamma = np.stack([one.posterior for one in truth], axis=1)
+    mass = gamma.sum(axis=(0, 1))
+    if kind == "categorical":
+        M = np.array([[gamma[x == v, k].sum() for v in range(4)] for k in range(3)])
+        agree(new.emission.probabilities, M / M.sum(axis=1, keepdims=True), 1e-12)
+    else:
+        agree(new.emission.means, np.einsum("tbk,tbd->kd", gamma, x) / mass[:, None], 1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -230,6 +284,34 @@ def test_a_state_on_a_single_point_does_not_collapse():
     assert model.emission.covariances.min() >= 1e-6 and np.isfinite(history).all()
 
 
+@pytest.mark.parametrize("floor", ["reference", "gpu"])
+def test_units_do_not_matter(floor):
+    """Clusters in metres or in tenths of a millimetre: the same fit, and the same covariances up to the scale."""
+    x = np.random.default_rng(0).standard_normal((60, 2, 1)) + 3 * (np.arange(60) // 10 % 2)[:, None, None]
+    P = np.array([[0.9, 0.1], [0.1, 0.9]])
+    found = []
+    for scale in (1.0, 1e-4):
+        start = HMMParams(
+            np.full(2, 0.5), P, Gaussian(scale * np.array([[-1.0], [2.0]]), scale**2 * np.full((2, 1, 1), 4.0))
+        )
+        if floor == "reference":
+            model, history = baum_welch.fit(start, scale * x, [60, 50], steps=20)
+        else:
+            model, history = gpu.baum_welch.fit(bridge.to_torch(start), torch.tensor(scale * x), [60, 50], steps=20)
+            model = bridge.to_numpy(model)
+        assert (np.diff(history) > -1e-3).all()
+        found.append((model.transition, model.emission.means / scale, model.emission.covariances / scale**2))
+    agree(found[1], found[0], 1e-9)
+
+
+def test_the_floor_may_be_left_out():
+    model, x = random_model(kind="gaussian"), draw(random_model(kind="gaussian"), 40, 2)
+    bare, _ = baum_welch.step(model, x, floor=0.0)
+    raised, _ = baum_welch.step(model, x)
+    more = raised.emission.covariances - bare.emission.covariances
+    agree(more, np.tile(1e-6 * np.diag(x.reshape(-1, 2).var(axis=0)), (3, 1, 1)), 1e-8)
+
+
 def test_fit_stops_when_nothing_is_gained():
     _, history = baum_welch.fit(random_model(K=2, V=3), sample(TRUE, 50, 2), steps=5000, tolerance=1e-6)
     assert len(history) < 5000 and history[-1] - history[-2] < 1e-6
@@ -252,6 +334,25 @@ def test_lbfgs_finds_the_minimum_of_a_quadratic_form_and_of_rosenbrock():
     found = lbfgs.minimise(valley, [-1.2, 1.0], 200, tolerance=1e-10)
     agree(found.point, np.ones(2), 1e-8)
     assert len(found.values) < 100
+
+
+def test_lbfgs_accepts_no_rise_and_needs_no_more_than_it_did():
+    def valley(x):
+        a, c = x[1] - x[0] ** 2, 1 - x[0]
+        return 100 * a * a + c * c, np.array([-400 * a * x[0] - 2 * c, 200 * a])
+
+    found = lbfgs.minimise(valley, [-1.2, 1.0], 200, tolerance=1e-10)
+    assert len(found.values) < 60
+    for seed in range(20):  # waves have hills: negative curvature on the way
+        rng = np.random.default_rng(seed)
+        start, A = 3 * rng.standard_normal(4), rng.standard_normal((4, 4))
+
+        def waves(x, A=A):
+            return np.cos(A @ x).sum() + 0.01 * (x @ x), 0.02 * x - A.T @ np.sin(A @ x)
+
+        ends = [lbfgs.minimise(waves, start, budget, tolerance=1e-9) for budget in (*range(1, 30), 200)]
+        assert (np.diff([waves(end.point)[0] for end in ends]) <= 0).all()
+        assert abs(waves(ends[-1].point)[1]).max() < 1e-6
 
 
 def test_lbfgs_counts_every_call():
@@ -327,6 +428,11 @@ def test_chunks_pass_on_what_cannot_be():
         hmm_chunks.posterior(model, x)
     with pytest.raises(ValueError, match="observations"):
         hmm_chunks.posterior(model, np.zeros((500, 2), int))
+    for chunk, warm in ((5, 3), (7, 7)):  # so short that every sum is fine, and the distance is NaN
+        x = np.zeros((100, 1), int)
+        x[-1] = 2
+        with pytest.raises(ValueError, match="step 99 of sequence 0 has probability zero"):
+            hmm_chunks.posterior(model, x, chunk=chunk, warm=warm)
 
 
 @verifies("eq-hmm-contraction", oracle="distances of vectors drawn at random")
@@ -344,6 +450,43 @@ def test_no_step_stretches_hilberts_distance():
     agree(hmm_chunks.hilbert(one, 7 * other), hmm_chunks.hilbert(one, other), 1e-12)
 
 
+@verifies("eq-hmm-birkhoff", oracle="complex step through one step, along the worst lines")
+def test_a_step_shrinks_hilberts_distance_by_birkhoffs_factor():
+    """Never less, and on the way between two states it is reached: so no smaller factor would be true."""
+    rng = np.random.default_rng(0)
+    for K in (2, 3, 4):
+        P = rng.dirichlet(np.ones(K), K)
+        quotients = [P[i, k] * P[j, m] / (P[j, k] * P[i, m]) for i, j, k, m in itertools.product(range(K), repeat=4)]
+        factor = np.tanh(np.log(max(quotients)) / 4)
+        for _ in range(300):
+            one, other, lam = np.exp(4 * rng.standard_normal((2, K))), np.exp(4 * rng.standard_normal(K)), rng.random(K)
+            ahead, before = np.log(lam * (one @ P)), np.log(one)
+            assert np.ptp(ahead[0] - ahead[1]) <= factor * np.ptp(before[0] - before[1]) * (1 + 1e-12)
+            assert hmm_chunks.hilbert(lam * (other @ P), lam * (one[0] @ P)) <= factor * hmm_chunks.hilbert(
+                other, one[0]
+            )
+        x = np.linspace(-12, 12, 20001)
+        slopes = []
+        for i, j in itertools.permutations(range(K), 2):  # beliefs in two states alone, their odds exp(x)
+            odds = np.exp(x + 1e-30j)[:, None]
+            slopes.append(np.ptp(np.log(odds * P[i] + P[j]).imag / 1e-30, axis=1).max())
+        agree(factor, max(slopes), 1e-6)
+
+
+def test_beliefs_that_are_near_in_hilberts_distance_have_near_probabilities():
+    """No probability differs by more than tanh(d / 4), and in the posterior, a product, distances add."""
+    rng = np.random.default_rng(0)
+    for K in (2, 3, 5):
+        for _ in range(200):
+            one, other, s, r = np.exp(2 * rng.standard_normal((4, K)))
+            apart = abs(one / one.sum() - other / other.sum())
+            assert max(apart) <= np.tanh(hmm_chunks.hilbert(one, other) / 4) + 1e-12
+            d = hmm_chunks.hilbert
+            assert d(one * s, other * r) <= d(one, other) + d(s, r) + 1e-12
+    one, other = np.array([np.exp(0.05), 1.0]), np.array([1.0, np.exp(0.05)])  # d = 0.1: here it is equal
+    agree(one[0] / one.sum() - other[0] / other.sum(), np.tanh(0.1 / 4), 1e-12)
+
+
 # How models start
 
 
@@ -354,7 +497,17 @@ def test_starts_are_models():
     x = rng.standard_normal((20, 2, 3)) + 5
     model = hmm_params.init_gaussian(rng, x, 3)
     assert hmm_params.check(model) == 3
-    agree(model.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 1e-14)
+    agree(model.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 2e-6)
+    exact = hmm_params.init_gaussian(rng, x, 3, floor=0.0)
+    agree(exact.emission.covariances[1], np.cov(x.reshape(-1, 3).T, bias=True), 1e-14)
+    few = x[:2, :1]  # as many as states: no observation is drawn twice
+    assert all(len(np.unique(hmm_params.init_gaussian(rng, few, 2).emission.means, axis=0)) == 2 for _ in range(20))
+    flat = np.concatenate([x[..., :1], 2 * x[..., :1]], axis=2)  # one feature twice: no inverse without the floor
+    assert np.isfinite(hmm.forward(hmm_params.init_gaussian(rng, flat, 2), flat)[0]).all()
+    padded = np.where((np.arange(20)[:, None] < [20, 5])[:, :, None], x, np.nan)
+    real = np.concatenate([x[:, 0], x[:5, 1]])
+    ragged = hmm_params.init_gaussian(rng, padded, 3, lengths=[20, 5], floor=0.0)
+    agree(ragged.emission.covariances[0], np.cov(real.T, bias=True), 1e-14)
     assert all((mean == x.reshape(-1, 3)).all(axis=1).any() for mean in model.emission.means)
     for call, says in [
         (lambda: hmm_params.init_categorical(rng, 0, 3), "states"),

@@ -6,13 +6,14 @@ from rnncourse.gpu import emissions, graph, hmm
 from rnncourse.hmm_params import HMMParams
 
 
-def step(params: HMMParams, observations, lengths=None):
+def step(params: HMMParams, observations, lengths=None, floor: float = 1e-6):
     """One step of Baum and Welch, :eq:`eq-baum-welch`.
 
     Args:
         params: the model.
         observations: symbols (T, B), integers, or vectors (T, B, D). Padding may hold anything.
         lengths: real steps of each sequence, shape (B,); all T unless given.
+        floor: as in ``emissions.maximise``; with one, the likelihood of vectors may fall a little.
 
     Returns:
         ``(params, log_likelihood)``: the new model, and the log-likelihood of the old one, summed over the batch.
@@ -23,14 +24,14 @@ def step(params: HMMParams, observations, lengths=None):
     params = graph.cut(params)
     log_likelihood, tape = hmm.forward(params, observations, lengths)
     counts = hmm.backward(tape)
-    emission = emissions.maximise(params.emission, observations, counts.posterior, tape.mask)
+    emission = emissions.maximise(params.emission, observations, counts.posterior, tape.mask, floor)
     start, transition = (
         divided(*pair) for pair in ((counts.start, params.start), (counts.transition, params.transition))
     )
     return HMMParams(start, transition, emission), float(log_likelihood.sum())
 
 
-def fit(params: HMMParams, observations, lengths=None, steps: int = 100, tolerance: float = 0.0):
+def fit(params: HMMParams, observations, lengths=None, steps: int = 100, tolerance: float = 0.0, floor: float = 1e-6):
     """Repeat :func:`step`.
 
     Args:
@@ -39,6 +40,7 @@ def fit(params: HMMParams, observations, lengths=None, steps: int = 100, toleran
         lengths: real steps of each sequence, shape (B,); all T unless given.
         steps: how many at most.
         tolerance: stop when a step gains less than this, in nats.
+        floor: as in :func:`step`.
 
     Returns:
         ``(params, history)``: the last model, and the log-likelihood before each step.
@@ -48,7 +50,7 @@ def fit(params: HMMParams, observations, lengths=None, steps: int = 100, toleran
     """
     history = []
     for _ in range(steps):
-        params, value = step(params, observations, lengths)
+        params, value = step(params, observations, lengths, floor)
         history.append(value)
         if len(history) > 1 and history[-1] - history[-2] < tolerance:
             break

@@ -66,7 +66,8 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
         observations: symbols (T, B), integers, or vectors (T, B, D).
         posterior: gamma, shape (T, B, K), zero in the padding.
         mask: which steps are real, shape (T, B); all unless given.
-        floor: added to the diagonal of every covariance, so that no state can shrink onto one observation.
+        floor: this share of the variances of all observations together is added to the diagonal of every
+            covariance, so that no state can shrink onto one observation. For vectors alone.
 
     Returns:
         New emissions of the same kind.
@@ -84,7 +85,9 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
     means = torch.where(empty[:, None], emission.means, found.means / size[:, None])
     apart = x[:, :, None] - means  # centred first: sums of squares would lose digits far from the origin
     covariances = torch.einsum("tbk,tbkd,tbke->kde", posterior, apart, apart) / size[:, None, None]
-    covariances = covariances + floor * torch.eye(x.shape[2]).to(covariances)
+    real = x.flatten(0, 1) if mask is None else x[mask.to(x.device)]
+    spread = real.var(dim=0, unbiased=False)
+    covariances = covariances + floor * torch.diag(torch.where(spread == 0, 1, spread))
     return Gaussian(means, torch.where(empty[:, None, None], emission.covariances, covariances))
 
 

@@ -1,6 +1,5 @@
 """Forward and backward through a hidden Markov model, scaled so that any length fits; the way back is autograd's."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -54,7 +53,7 @@ def forward(params: HMMParams, observations, lengths=None, normalised: bool = Tr
     h, log_kappa = _run(pi, P, logs, mask)
     tape, recorded = None, HMMParams(pi, P, params.emission)
     usual = bool((torch.isfinite(log_kappa) & (log_kappa > 0.1 * hmm_params.NEVER)).all())
-    if not usual or _forgets(P, logs, h):  # underflow, or impossible
+    if not usual or _forgets(pi, P, logs, h, mask):  # underflow, or impossible
         _, tape = hmm_log.run(params, logs, mask)
         h, log_kappa = tape.log_filtered.exp(), tape.log_normalisers
     h = h if mask is None else torch.where(mask[:, :, None], h, 0)
@@ -122,11 +121,20 @@ def _run(pi, P, logs, mask) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack(h), torch.stack(log_kappa)
 
 
-def _forgets(P, logs, h) -> bool:
+def _forgets(pi, P, logs, h, mask) -> bool:
     """Whether a share was lost by underflow in a chain that cannot go back, as on the other floor."""
+    pi, P, logs, h = (part.detach() for part in (pi, P, logs, h))
     tiny = torch.finfo(h.dtype).tiny
     if bool(P.min() > tiny**0.1):
         return False
-    apart = logs - logs.amax(dim=2, keepdim=True)
-    lost = bool(((apart < math.log(tiny**0.95)) & (logs > 0.1 * hmm_params.NEVER)).any())
-    return lost or bool(((h > 0) & (h < tiny**0.95)).any())
+    if bool(((h > 0) & (h < tiny**0.95)).any()):
+        return True
+    if not bool((h == 0).any()):
+        return False
+    there, ways, can = (pi > 0).expand_as(h[0]), (P > 0).to(h), logs > 0.1 * hmm_params.NEVER
+    for t, now in enumerate(h):
+        new = ((there.to(h) @ ways > 0) if t else there) & can[t]
+        there = new if mask is None else torch.where(mask[t, :, None], new, there)
+        if bool((there & (now == 0)).any()):
+            return True
+    return False

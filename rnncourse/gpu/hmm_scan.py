@@ -1,7 +1,7 @@
 """The forward and backward recursions of a hidden Markov model by a parallel prefix: depth log T in the place of T.
 
 A stretch of steps is summed up by K filters, one for each state the chain may come from: where each ends
-(the rows of N), and how likely it finds the stretch (r). Two stretches combine into one, and in whatever
+(the rows of F), and how likely it finds the stretch (r). Two stretches combine into one, and in whatever
 order they are combined the result is the same. So all prefixes come out of a tree. The price is K times
 the work: matrices are multiplied where the recursion multiplies a vector.
 """
@@ -19,10 +19,10 @@ class Stretch(NamedTuple):
     """K filters over some steps, :eq:`def-hmm-stretch`; leading axes may be any.
 
     Attributes:
-        level: the largest log p(x_{s+1}..x_t | z_s = i) over i, shape (...): apart from the rest, because it
+        level: the largest log p(x_{tau+1}..x_t | z_tau = i) over i, shape (...): apart from the rest, because it
             grows with the stretch, and the last digits of the others would be lost beside it.
-        evidence: r_i = log p(x_{s+1}..x_t | z_s = i) - level, shape (..., K).
-        filtered: N_ij = p(z_t = j | z_s = i, x_{s+1}..x_t), shape (..., K, K), rows sum to 1.
+        evidence: r_i = log p(x_{tau+1}..x_t | z_tau = i) - level, shape (..., K).
+        filtered: F_ij = p(z_t = j | z_tau = i, x_{tau+1}..x_t), shape (..., K, K), rows sum to 1.
     """
 
     level: torch.Tensor
@@ -69,13 +69,13 @@ def forward(params: HMMParams, observations, lengths=None):
     logs = emissions.log_likelihoods(params.emission, observations, mask)
     steps = _steps(params, logs, mask)
     joint = (hmm_log.log(params.start) + logs[0])[None]  # log p(z_1, x_1..x_t), less the level
-    level, N = torch.zeros_like(joint[:, :, 0]), torch.eye(joint.shape[2]).to(joint).expand(1, 1, -1, -1)
+    level, F = torch.zeros_like(joint[:, :, 0]), torch.eye(joint.shape[2]).to(joint).expand(1, 1, -1, -1)
     if len(logs) > 1:
         later, r, ends = prefixes(steps)
         joint, level = torch.cat([joint, joint + r]), torch.cat([level, later])
-        N = torch.cat([N.expand_as(ends[:1]), ends])
+        F = torch.cat([F.expand_as(ends[:1]), ends])
     total = joint.logsumexp(dim=2)
-    log_h = (joint[..., None] + hmm_log.log(N)).logsumexp(dim=2) - total[..., None]
+    log_h = (joint[..., None] + hmm_log.log(F)).logsumexp(dim=2) - total[..., None]
     value = level[-1] + total[-1]
     if not bool((value > 0.1 * hmm_params.NEVER).all()):
         hmm_log.run(params, logs, mask)  # says where

@@ -42,4 +42,5 @@ def path(params: HMMParams, observations, lengths=None):
     for where in came[:0:-1]:
         states.append(where.gather(1, states[-1][:, None])[:, 0])
     states = torch.stack(states[::-1])
-    return (states if mask is None else torch.where(mask, states, -1)), best.amax(dim=1)
+    value = best.amax(dim=1) if mask is None else torch.where(mask[0], best.amax(dim=1), 0)  # of no step it is log 1
+    return (states if mask is None else torch.where(mask, states, -1)), value

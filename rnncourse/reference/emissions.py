@@ -1,5 +1,7 @@
 """What is seen in each state of a hidden Markov model: likelihoods, expected counts, the best parameters."""
 
+import math
+
 import numpy as np
 
 from rnncourse import doors, hmm_params
@@ -103,7 +105,8 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
         observations: symbols (T, B), integers, or vectors (T, B, D).
         posterior: gamma, shape (T, B, K), zero in the padding.
         mask: which steps are real, shape (T, B); all unless given.
-        floor: added to the diagonal of every covariance, so that no state can shrink onto one observation.
+        floor: this share of the variances of all observations together is added to the diagonal of every
+            covariance, so that no state can shrink onto one observation. For vectors alone.
 
     Returns:
         New emissions of the same kind.
@@ -120,7 +123,9 @@ def maximise(emission, observations, posterior, mask=None, floor: float = 1e-6):
     means = np.where(empty[:, None], emission.means, found.means / size[:, None])
     apart = x[:, :, None] - means  # centred first: sums of squares would lose digits far from the origin
     covariances = np.einsum("tbk,tbkd,tbke->kde", posterior, apart, apart, optimize=True) / size[:, None, None]
-    covariances = covariances + floor * np.eye(x.shape[2])
+    real = x.reshape(-1, x.shape[2]) if mask is None else x[mask]
+    spread = real.var(axis=0)
+    covariances = covariances + floor * np.diag(np.where(spread == 0, 1, spread))
     return Gaussian(means, np.where(empty[:, None, None], emission.covariances, covariances))
 
 
@@ -179,5 +184,5 @@ def _gaussian(emission: Gaussian, x: np.ndarray) -> np.ndarray:
         raise ValueError("emission.covariances: expected positive definite matrices") from None
     apart = (x[:, :, None] - means).reshape(-1, *means.shape).transpose(1, 2, 0)  # (K, D, T B)
     white = np.linalg.solve(L, apart)
-    half = np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 0.5 * means.shape[1] * np.log(2 * np.pi)
+    half = np.log(np.diagonal(L, axis1=1, axis2=2)).sum(axis=1) + 0.5 * means.shape[1] * math.log(2 * math.pi)
     return (-0.5 * (white * white).sum(axis=1) - half[:, None]).T.reshape(*x.shape[:2], -1)

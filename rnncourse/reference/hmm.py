@@ -62,10 +62,11 @@ def forward(params: HMMParams, observations, lengths=None, normalised: bool = Tr
     h = np.empty((*index.shape, len(params.start)), np.result_type(table, *params[:2]))
     ends = run(params.start, params.transition, table, index, h)
     totals = sums(h)
-    if not fine(totals, ends) or forgets(params, table, h):  # underflow, or impossible: look closely
+    if not fine(totals, ends) or forgets(params, table, index, h):  # underflow, or impossible: look closely
         logs = emissions.log_likelihoods(params.emission, observations, mask)
         log_likelihood, tape = hmm_log.run(params, logs, mask)
         h, log_kappa = np.exp(tape.log_filtered), tape.log_normalisers
+        h = h if mask is None else h * mask[:, :, None]
         return log_likelihood, Tape(params, table, index, h, log_kappa, mask, tape)
     h /= totals[:, :, None]
     log_kappa = np.log(totals)
@@ -91,7 +92,7 @@ def backward(tape: Tape) -> Counts:
         return hmm_log.backward(tape.logs)
     params, table, index, h, _, mask, _ = tape
     P, (T, B, K) = params.transition, h.shape
-    posterior, N, message, back = np.empty_like(h), np.zeros_like(P), np.ones(K, h.dtype), P.T.copy()
+    posterior, N, message, back = np.empty_like(h), np.zeros(P.shape, h.dtype), np.ones(K, h.dtype), P.T.copy()
     size = EVERY * -(-TOGETHER // (EVERY * B * K))
     kept = np.empty((min(size, T), B, K), h.dtype)
     for end in range(T, 0, -size):  # stretches: what a stretch needs stays in the cache
@@ -203,7 +204,7 @@ def fine(*parts: np.ndarray) -> bool:
     return all(bool(((part.real > least) & (part.real < 1 / least)).all()) for part in parts)
 
 
-def forgets(params: HMMParams, table: np.ndarray, h: np.ndarray) -> bool:
+def forgets(params: HMMParams, table: np.ndarray, index: np.ndarray, h: np.ndarray) -> bool:
     """Whether a share was lost by underflow that nothing would bring back.
 
     Where every state can be reached from every other in one step, a lost share is made up for at once.
@@ -212,16 +213,26 @@ def forgets(params: HMMParams, table: np.ndarray, h: np.ndarray) -> bool:
     Args:
         params: the model.
         table: likelihoods, as from ``emissions.scaled``.
+        index: the row of the table for each step, shape (T, B).
         h: filters, shape (T, B, K).
 
     Returns:
-        True if transitions are (nearly) zero and a share or a likelihood is so small that it is lost or may be.
+        True if transitions are (nearly) zero, and a share is nearly zero, or zero where the model allows the state.
     """
     tiny = np.finfo(h.dtype).tiny
     if params.transition.real.min() > tiny**0.1:
         return False
-    lost = isinstance(params.emission, Gaussian) and bool((table.real < tiny**0.95).any())
-    return lost or bool(((h.real > 0) & (h.real < tiny**0.95)).any())
+    if bool(((h.real > 0) & (h.real < tiny**0.95)).any()):
+        return True
+    if not (h == 0).any():
+        return False
+    can = np.ones(table.shape, bool) if isinstance(params.emission, Gaussian) else table.real > 0
+    there, ways = np.broadcast_to(params.start.real > 0, h[0].shape), params.transition.real > 0
+    for t, row in enumerate(index):  # a share that went to zero in one step has left no trace but this
+        there = (there @ ways if t else there) & can[row]
+        if (there & (h[t] == 0)).any():
+            return True
+    return False
 
 
 def _again(tape: Tape) -> Counts:

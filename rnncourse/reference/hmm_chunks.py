@@ -59,7 +59,7 @@ def posterior(params: HMMParams, observations, chunk: int = 200, warm: int = 50,
         with np.errstate(divide="ignore", invalid="ignore"):
             h, ahead = _pass(pi, P, table, index[:, 0], chunk, warm)
             u, back = _pass(np.ones(len(P)), P.T.copy(), table, index[::-1, 0], chunk, warm)
-        mismatch = max(ahead, back)
+        mismatch = float(np.maximum(ahead, back))  # where one is NaN, so is this
     if not mismatch <= tolerance:  # NaN, too: something underflowed
         value, tape = hmm.forward(params, observations)
         return Result(value, hmm.backward(tape), mismatch, True)
@@ -105,7 +105,7 @@ def _pass(start, P, table, index, chunk: int, warm: int) -> tuple[np.ndarray, fl
 def _together(params: HMMParams, table, index, h, u, scale) -> tuple[np.ndarray, hmm_log.Counts]:
     """The results of both passes put together; h and u may be known up to a factor for each step. h is written over."""
     pi, P, _ = params
-    N, log_kappa, last = np.zeros_like(P), np.empty(len(h), h.dtype), None
+    N, log_kappa, last = np.zeros(P.shape, h.dtype), np.empty(len(h), h.dtype), None
     size = -(-hmm.TOGETHER // len(P))
     for begin in range(0, len(h), size):  # stretches: what a stretch needs stays in the cache
         now, rest = h[begin : begin + size], u[begin : begin + size]

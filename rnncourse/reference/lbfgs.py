@@ -21,7 +21,7 @@ class Result(NamedTuple):
 
 
 def minimise(function: Callable, start, evaluations: int = 100, memory: int = 10, tolerance: float = 0.0) -> Result:
-    """Minimise a smooth function by L-BFGS with a backtracking line search (Nocedal and Wright, algorithm 7.4).
+    """Minimise a smooth function by L-BFGS (Nocedal and Wright, algorithm 7.5), but with a backtracking line search.
 
     Args:
         function: takes a vector, returns its value and its gradient; the value may be infinite where there is none.

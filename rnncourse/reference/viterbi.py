@@ -35,8 +35,9 @@ def path(params: HMMParams, observations, lengths=None):
         if not (best.max(axis=1) > 0.1 * hmm_params.NEVER).all():
             b = np.argmin(best.max(axis=1) > 0.1 * hmm_params.NEVER)
             raise ValueError(f"observations: step {t} of sequence {b} has probability zero on every path")
+    value = best.max(axis=1) if mask is None else np.where(mask[0], best.max(axis=1), 0)  # of no step it is log 1
     states = np.empty((T, B), int)
     states[-1] = best.argmax(axis=1)
     for t in range(T - 1, 0, -1):
         states[t - 1] = came[t, np.arange(B), states[t]]
-    return (states if mask is None else np.where(mask, states, -1)), best.max(axis=1)
+    return (states if mask is None else np.where(mask, states, -1)), value

@@ -1,7 +1,7 @@
 """Exercise 11-hmms: what is graded, mutants of its solution, and rewrites that are as right."""
 
-POINTS = 21
-GRADED = ["test-step", "test-likelihood", "test-back", "test-gradient", "test-divide", "test-path"]
+POINTS = 25
+GRADED = ["test-step", "test-likelihood", "test-back", "test-transitions", "test-gradient", "test-divide", "test-path"]
 WAITING = []
 
 MUTANTS = {
@@ -38,9 +38,25 @@ MUTANTS = {
         ("likelihoods[t] *", "likelihoods[t - 1] *", "is the likelihood that of the wrong step?"),
         ("return h * s", "return s", "is this s? The posterior is h times s."),
     ],
+    ("expected-transitions", "test-transitions"): [
+        (
+            "np.outer(h[t - 1], likelihoods[t] * s[t] / kappa[t]) * P",
+            "np.outer(gamma[t - 1], gamma[t])",
+            "not independent",
+        ),
+        (" * P\n    return N", "\n    return N", "did you leave out P?"),
+        (" / kappa[t]", "", "did you forget to divide by kappa?"),
+        (" * s[t]", "", "did you leave out s"),
+        ("s = gamma / h", "s = gamma", "is this gamma where s should be?"),
+        ("return N", "return N.T", "are the axes exchanged?"),
+        ("return N", "return N / N.sum(axis=1, keepdims=True)", "are rows divided by their sums?"),
+        ("np.outer(h[t - 1]", "np.outer(h[t]", "which belief does the transition leave?"),
+        ("range(1, len(h))", "range(1, len(h) - 1)", "is one transition missing?"),
+    ],
     ("centred", "test-gradient"): [
         ("return N - P * N.sum(axis=1, keepdims=True)", "return N", "these are the counts"),
         ("P * N.sum(axis=1, keepdims=True)", "N.mean(axis=1, keepdims=True)", "did you take off the mean of the row?"),
+        ("P * N.sum(axis=1, keepdims=True)", "P * N.sum(axis=1)", "a row's sum must stay a column"),
         ("P * N.sum(axis=1, keepdims=True)", "P * N.sum(axis=0)", "is the softmax along columns, or the sum?"),
         (
             "return N - P * N.sum(axis=1, keepdims=True)",
@@ -90,6 +106,22 @@ MUTANTS = {
             "Remember where each maximum came from, and walk back.",
         ),
         ("return np.array(states[::-1])", "return np.array(states[:0:-1])", "path: expected shape"),
+        ("best = log_pi + log_likelihoods[0]", "best = log_likelihoods[0]", "where is log pi?"),
+        ("best = log_pi + log_likelihoods[0]", "best = log_pi", "did you leave out the first observation?"),
+        (
+            "best = log_pi + log_likelihoods[0]",
+            "best = np.log(np.exp(log_pi) @ np.exp(log_P)) + log_likelihoods[0]",
+            "no transition comes before the first step",
+        ),
+        ("scores.max(axis=0)", "np.logaddexp.reduce(scores, axis=0)", "is this a sum where a maximum belongs?"),
+        ("best[:, None] + log_P", "best[:, None] + log_P.T", "is P on the wrong side?"),
+        (
+            "scores = best[:, None] + log_P\n        came.append(scores.argmax(axis=0))\n"
+            "        best = scores.max(axis=0) + seen",
+            "scores = (np.exp(best) if len(came) == 0 else best)[:, None] * np.exp(log_P)\n"
+            "        came.append(scores.argmax(axis=0))\n        best = scores.max(axis=0) * np.exp(seen)",
+            "are these products of probabilities?",
+        ),
         ("return np.array(states[::-1])", "return np.array(states)", "are not those of the best path"),
     ],
 }
@@ -119,6 +151,11 @@ def posterior(P, likelihoods, h, kappa):
         tail = tail / tail.sum()
         rows.append(h[t] * tail / (h[t] @ tail))
     return np.array(rows[::-1])
+""",
+    ("expected-transitions", "test-transitions"): """
+def expected_transitions(P, likelihoods, h, gamma, kappa):
+    ahead = h[:-1] @ P
+    return P * np.einsum("ti,tj->ij", h[:-1], gamma[1:] / ahead)
 """,
     ("centred", "test-gradient"): """
 def centred(S, N):
