@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tools import exercises
 
 SOURCES = exercises.sources()
 BPTT = next(source for source in SOURCES if source.stem == "bptt")
+README = exercises.EXERCISES / "README.md"
 EXAMS = {source.stem: importlib.import_module(f"mutants.{source.stem}") for source in SOURCES}
 
 each_exercise = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -24,6 +26,11 @@ each_exercise = pytest.mark.parametrize("source", SOURCES, ids=lambda source: so
 
 def read(source: Path, version: str) -> nbformat.NotebookNode:
     return nbformat.read(exercises.target(source, version), as_version=4)
+
+
+def text(source: Path) -> str:
+    cells = nbformat.read(source, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def printed(notebook) -> str:
@@ -120,6 +127,20 @@ def test_the_points_of_the_cells_are_those_of_the_text_and_of_the_checks(source)
         points = cell.metadata.nbgrader.points
         assert cell.source.startswith(f"# Graded: {points} point{'s' * (points > 1)}.\n")
         assert "raises-exception" in cell.metadata.tags
+
+
+def test_the_readers_table_lists_every_notebook():
+    rows = re.findall(r"^\| \[([\w-]+)\]\(([^)]+)\) .*?\| (\d+) \| (\d+) \|", README.read_text(encoding="utf8"), re.M)
+    tasks = {source: re.findall(r"^## Task (\d+)", text(source), re.M) for source in SOURCES}
+    assert rows == [
+        (
+            source.parent.name,
+            f"student/{source.parent.name}/{source.name}",
+            str(len(set(tasks[source]))),
+            str(EXAMS[source.stem].POINTS),
+        )
+        for source in SOURCES
+    ]
 
 
 @each_exercise
