@@ -45,6 +45,21 @@ def test_with_identities_it_is_the_kalman_filter(floor, case):
 
 
 @both_floors
+@verifies("eq-ekf-smoother", oracle="one Gaussian of all states and outputs along the lines, conditioned at once")
+def test_the_smoother_along_the_network(floor):
+    p, _ = draw("plain")
+    _, tape = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH)
+    found = on(floor, "smoother.rts")(tape)
+    for b in range(p.B):
+        x, y = p.x[:, b], p.y[:, b]
+        means, spreads = oracles.smoothed(p.params, x, y, BOTH)
+        agree(found.means[:, b], means, 1e-9)
+        agree(found.covariances[:, b], spreads, 1e-9)
+        filtered = np.vstack([p.params.initial_mean[None], np.asarray(tape.means)[1:, b]])
+        assert np.abs(means - filtered)[:-1].max() > 1e-3
+
+
+@both_floors
 @verifies("eq-ekf-iterated", oracle="Newton's method on the posterior")
 def test_the_iterated_filter_stops_at_the_mode(floor):
     p, _ = draw("plain")

@@ -298,3 +298,17 @@ def test_the_filter_of_weights_as_the_page_tells_it():
     assert scores["adam"] < scores["global"]
     pairs = np.array([record["hidden"][name] for name in ("left out", "last value")])
     assert (pairs[0] < pairs[1]).sum() >= 8
+
+
+def test_larger_rates_bring_adam_no_nearer_to_the_filter():
+    """The race's best rate on the map of Henon is the largest that was tried; beyond it nothing is gained."""
+    sys.path.insert(0, str(tool.ROOT / "experiments"))
+    import weights_by_filter as race
+
+    record, series = records.load("weights_by_filter")["henon"], race.henon(600)
+    filtered, adam = (np.median(record[method]["test"], axis=0) for method in ("global", "adam"))
+    assert record["adam"]["settings"] == {"rate": 0.03, "chunk": 5}
+    for rate in (0.06, 0.1):
+        models = [race.by_adam(seed, series[:300], {"rate": rate, "chunk": 5}, 10, 10) for seed in range(3)]
+        errors = np.array([[race.error(model, series, slice(299, None)) for model in run] for run in models])
+        assert (errors > 5 * filtered).all() and np.median(errors, axis=0)[-1] > adam[-1] / 2
