@@ -47,6 +47,38 @@ def extended(params, x, y, seen, functions, lag=False):
     return (*tuple(np.stack([part.numpy() for part in parts]) for parts in (means, spreads)), float(total), jacobians)
 
 
+def smoothed(params, x, y, functions):
+    """The extended smoother by brute force: one Gaussian of all states and outputs along the lines, conditioned.
+
+    Returns means and covariances of z_0..z_T given all outputs.
+    """
+    A, W, C, Q, R, m0, P0 = params
+    means, _, _, jacobians = extended(params, x, y, np.ones(y.shape, bool), functions)
+    T, H, O = len(y), len(m0), len(R)
+    g, f = (DENSITY[name] for name in functions)
+    read = lambda z: FUNCTIONS[functions[1]](torch.from_numpy(C) @ z)  # noqa: E731
+    at = np.vstack([m0[None], means])
+    mean, covariance = [m0], np.zeros(((T + 1) * H, (T + 1) * H))
+    covariance[:H, :H] = P0
+    look, seen = np.zeros((T * O, (T + 1) * H)), np.zeros(T * O)
+    for t, F in enumerate(np.asarray(J) for J in jacobians):
+        old, new = slice(t * H, (t + 1) * H), slice((t + 1) * H, (t + 2) * H)
+        p = g(A @ at[t] + W @ x[t])
+        mean.append(p + F @ (mean[t] - at[t]))  # the line, with its constant
+        covariance[new, : (t + 1) * H] = F @ covariance[old, : (t + 1) * H]
+        covariance[: (t + 1) * H, new] = covariance[new, : (t + 1) * H].T
+        covariance[new, new] = F @ covariance[old, old] @ F.T + Q
+        G = torch.autograd.functional.jacobian(read, torch.from_numpy(p)).numpy()
+        look[t * O : (t + 1) * O, new] = G
+        seen[t * O : (t + 1) * O] = f(C @ p) - G @ p
+    mean = np.concatenate(mean)
+    S = look @ covariance @ look.T + np.kron(np.eye(T), R)
+    K = np.linalg.solve(S, look @ covariance).T
+    mean, covariance = mean + K @ (y.ravel() - seen - look @ mean), covariance - K @ look @ covariance
+    blocks = [covariance[k : k + H, k : k + H] for k in range(0, (T + 1) * H, H)]
+    return mean.reshape(T + 1, H), np.stack(blocks)
+
+
 def mode(mean, covariance, C, R, y, f):
     """Where the posterior of one Gaussian and one nonlinear look is highest, by Newton's method."""
     p, P, C, R, y = (torch.as_tensor(part) for part in (mean, covariance, C, R, y))

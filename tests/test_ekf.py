@@ -1,8 +1,11 @@
 """The extended Kalman filter against a loop with autograd's Jacobians, and against the filter it extends."""
 
+import importlib
+
 import ekf_oracles as oracles
 import numpy as np
 import pytest
+import torch
 from lds_battery import alone, both_floors, cases, draw, on
 from proof import agree, verifies
 
@@ -45,6 +48,21 @@ def test_with_identities_it_is_the_kalman_filter(floor, case):
 
 
 @both_floors
+@verifies("eq-ekf-smoother", oracle="one Gaussian of all states and outputs along the lines, conditioned at once")
+def test_the_smoother_along_the_network(floor):
+    p, _ = draw("plain")
+    _, tape = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH)
+    found = on(floor, "smoother.rts")(tape)
+    for b in range(p.B):
+        x, y = p.x[:, b], p.y[:, b]
+        means, spreads = oracles.smoothed(p.params, x, y, BOTH)
+        agree(found.means[:, b], means, 1e-9)
+        agree(found.covariances[:, b], spreads, 1e-9)
+        filtered = np.vstack([p.params.initial_mean[None], np.asarray(tape.means)[1:, b]])
+        assert np.abs(means - filtered)[:-1].max() > 1e-3
+
+
+@both_floors
 @verifies("eq-ekf-iterated", oracle="Newton's method on the posterior")
 def test_the_iterated_filter_stops_at_the_mode(floor):
     p, _ = draw("plain")
@@ -60,12 +78,57 @@ def test_the_iterated_filter_stops_at_the_mode(floor):
 
 
 @both_floors
+@verifies("eq-ekf-iterated", oracle="Gauss and Newton's steps in information form, with autograd's Jacobians")
+def test_the_iterated_filter_pass_by_pass(floor):
+    p, _ = draw("plain")
+    _, _, C, _, R, m, P = p.params
+    y, tanh = np.tanh(C @ m) + 0.3 * p.y[0, 0], importlib.import_module(f"rnncourse.{floor}.activations").get("tanh")
+    look = lambda z: torch.tanh(torch.from_numpy(C) @ z)  # noqa: E731
+    z, ahead, weight = m, np.linalg.inv(P), np.linalg.inv(R)
+    for i in range(5):
+        J = torch.autograd.functional.jacobian(look, torch.from_numpy(z)).numpy()
+        e, N = y - look(torch.from_numpy(z)).numpy(), ahead + J.T @ weight @ J
+        z = z + np.linalg.solve(N, J.T @ weight @ e - ahead @ (z - m))
+        if not i:
+            first, S = e, J @ P @ J.T + R
+        found = on(floor, "ekf.update")(m[None], P[None], C, R, y[None], np.ones((1, 2), bool), tanh, i + 1)
+        for ours, right in zip(
+            found, (z, np.linalg.inv(N), J, first, S, np.linalg.solve(N, J.T @ weight)), strict=True
+        ):
+            agree(ours[0], right, 1e-10)
+
+
+@both_floors
+@pytest.mark.parametrize("passes", [1, 3])
+def test_the_tape_holds_what_was_used(floor, passes):
+    """Estimates from predictions, gains and Jacobians; the likelihood from surprises and precisions."""
+    p, _ = draw("plain")
+    found, tape = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH, passes=passes)
+    C, K, P, Pi, e = tape.problem.C, tape.gains, tape.predicted_covariances, tape.precisions, tape.surprises
+    agree(found.covariances, P - K @ C @ P, 1e-10)
+    total = -0.5 * (np.einsum("tbi,tbij,tbj->tb", e, Pi, e) - np.linalg.slogdet(Pi)[1] + 2 * np.log(2 * np.pi))
+    agree(found.log_likelihood, total.sum(axis=0), 1e-10)
+    read = lambda z: torch.sigmoid(torch.from_numpy(p.params.emission) @ z)  # noqa: E731
+    for t in range(p.T):
+        at = torch.from_numpy(tape.predicted_means[t, 1])
+        J = torch.autograd.functional.jacobian(read, at).numpy()
+        agree(np.linalg.inv(Pi[t, 1]), J @ P[t, 1] @ J.T + p.params.output_noise, 1e-10)
+        agree(e[t, 1], p.y[t, 1] - read(at).numpy(), 1e-10)
+        if passes == 1:
+            agree(C[t, 1], J, 1e-10)
+            agree(found.means[t, 1], at.numpy() + K[t, 1] @ e[t, 1], 1e-10)
+        else:
+            assert np.abs(C[t, 1] - J).max() > 1e-4
+
+
+@both_floors
 def test_the_slip_of_the_index(floor):
     p, _ = draw("plain")
-    found, _ = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH, points="past")
+    found, tape = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH, points="past")
     right, _ = on(floor, "ekf.forward")(p.params, p.y, p.x, functions=BOTH)
     for b in range(p.B):
-        means, spreads, _total, _ = oracles.extended(*alone(p, b), BOTH, lag=True)
+        means, spreads, _total, jacobians = oracles.extended(*alone(p, b), BOTH, lag=True)
+        agree(tape.problem.A[:, b], np.stack(jacobians), 1e-10)
         agree(found.means[:, b], means, 1e-10)
         agree(found.covariances[:, b], spreads, 1e-10)
     assert np.array_equal(found.means[0], right.means[0]) and np.abs(found.means - right.means)[1:].max() > 0.01
@@ -81,8 +144,6 @@ def test_both_floors_know_every_function(name):
 
 
 def test_the_likelihood_has_a_gradient():
-    import torch
-
     from rnncourse.gpu import ekf as twin
 
     p, _ = draw("plain")
@@ -99,21 +160,23 @@ def test_the_likelihood_has_a_gradient():
 
 
 @both_floors
-def test_nees(floor):
+@pytest.mark.parametrize("H", [1, 3, 4])
+def test_nees(floor, H):
     rng = np.random.default_rng(0)
-    root = rng.standard_normal((2, 3, 4, 4))
-    error, covariance = (root @ np.ones((4, 1)))[..., 0], root @ np.swapaxes(root, -1, -2)
+    root = rng.standard_normal((2, 3, H, H))
+    error, covariance = (root @ np.ones((H, 1)))[..., 0], root @ np.swapaxes(root, -1, -2)
     found = on(floor, "ekf.nees")(error + 1, np.ones_like(error), covariance)
-    agree(found, np.full((2, 3), 4.0), 1e-7)  # (L 1)^T (L L^T)^-1 L 1 = 4
+    agree(found, np.full((2, 3), float(H)), 1e-7)  # (L 1)^T (L L^T)^-1 L 1 = H
     shared = on(floor, "ekf.nees")(error, 0 * error, covariance[:, :1])
-    agree(shared[:, 0], np.full(2, 4.0), 1e-7)
+    agree(shared[:, 0], np.full(2, float(H)), 1e-7)
 
 
 @both_floors
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"functions": ("tanh", "cube")}, "activation"),
+        ({"functions": ("tanh", "cube")}, "functions"),
+        ({"functions": ("tanh",)}, "functions"),
         ({"passes": 0}, "passes"),
         ({"points": "future"}, "points"),
         ({"outputs": np.zeros((6, 3))}, "outputs"),
@@ -133,3 +196,6 @@ def test_doors_of_nees(floor):
     z = np.zeros((2, 3, 4))
     with pytest.raises(ValueError, match=r"^means: "):
         on(floor, "ekf.nees")(z, z[:1], np.eye(4) + np.zeros((2, 1, 4, 4)))
+    for wrong in (np.eye(4), np.zeros((2, 1, 4, 4)), -np.eye(4) + np.zeros((2, 3, 4, 4))):
+        with pytest.raises(ValueError, match=r"^covariances: "):
+            on(floor, "ekf.nees")(z, z, wrong)

@@ -65,6 +65,52 @@ def test_a_first_step(B):
     agree(prediction.ravel(), look(torch.as_tensor(theta)), 1e-12)
 
 
+@pytest.mark.parametrize("groups", ekf_training.GROUPS)
+@verifies("eq-ekf-weights", oracle="a loop over steps: one-step maps by autograd, the influence by their chain rule")
+def test_several_steps_while_the_weights_move(groups):
+    """With drift and a step at which nothing is seen; then back to the start, with the weights that were found."""
+    p, q, H, eye = draw(B=1), 0.01, 3, torch.eye(26, dtype=torch.float64)
+    seen = np.ones(p.targets.shape, bool)
+    seen[2] = False
+    before = ekf_training.start(p.params, 0.2, groups)
+    found, predictions = ekf_training.run(TANH, before, p.inputs, p.targets, R, q, seen)
+    theta, h, X, P = (
+        torch.as_tensor(ekf_training.flat(p.params)),
+        start_of(p, 1)[0],
+        torch.zeros(H, 26).double(),
+        0.2 * eye,
+    )
+    unit = np.repeat(np.arange(5), [6, 6, 6, 4, 4])
+    kept = torch.from_numpy(unit[:, None] == unit) if groups == "unit" else torch.ones(26, 26, dtype=torch.bool)
+
+    def move(w, s, x):
+        return torch.tanh(w[:18].reshape(H, -1) @ torch.cat([x, s, torch.ones(1, dtype=w.dtype)]))
+
+    def read(w, s):
+        return w[18:].reshape(2, -1) @ torch.cat([s, torch.ones(1, dtype=w.dtype)])
+
+    jacobian = torch.autograd.functional.jacobian
+    for t in range(5):
+        x = torch.as_tensor(p.inputs[t, 0])
+        by_w, by_h = jacobian(lambda w, s, x=x: move(w, s, x), (theta, h))
+        X, h = by_h @ X + by_w, move(theta, h, x)
+        by_w, by_h = jacobian(read, (theta, h))
+        J, guess = by_h @ X + by_w, read(theta, h)
+        agree(predictions[t, 0], guess, 1e-11)
+        if t != 2:
+            K = P @ J.T @ torch.linalg.inv(J @ P @ J.T + torch.as_tensor(R))
+            theta, P = theta + K @ (torch.as_tensor(p.targets[t, 0]) - guess), (P - K @ J @ P) * kept
+        P = P + q * eye
+    agree(ekf_training.flat(found.params), theta, 1e-10)
+    for j, block in enumerate(found.covariances):
+        own = np.flatnonzero(unit == j) if groups == "unit" else np.arange(26)
+        agree(block, P.numpy()[np.ix_(own, own)], 1e-10)
+    back = ekf_training.rewound(found)
+    assert np.array_equal(back.hidden, before.hidden) and not back.influence.weights.any()
+    assert np.array_equal(ekf_training.flat(back.params), ekf_training.flat(found.params))
+    assert found.influence.weights.any() and back.covariances is found.covariances
+
+
 def test_it_is_the_kalman_filter_of_the_weights():
     """A = I, Q = q I, C_t = J_t: with the surprises put in, chapter 09's filter finds the same weights."""
     rng = np.random.default_rng(0)

@@ -38,6 +38,43 @@ def test_the_noises_have_their_covariances():
         assert (np.abs(noise.T @ noise / MANY - S) < bound).all()
 
 
+def test_where_it_starts():
+    """z_0 has mean m_0 and covariance P_0; its image is seen when nothing else moves."""
+    params = init_lds(np.random.default_rng(0), 2, 2)._replace(
+        transition=np.eye(2), state_noise=np.zeros((2, 2)), initial_mean=np.array([3.0, -1.0])
+    )
+    params = params._replace(initial_covariance=np.array([[2.0, 1.0], [1.0, 3.0]]))
+    z = stochastic_rnn.sample(np.random.default_rng(3), params, 1, MANY, functions=("identity", "identity")).states[0]
+    assert np.abs(z.mean(axis=0) - [3, -1]).max() < 5 * np.sqrt(3 / MANY)
+    assert np.abs(np.cov(z.T) - [[2, 1], [1, 3]]).max() < 5 * np.sqrt(2 * 9 / MANY)
+
+
+def test_the_rectifier():
+    params = init_lds(np.random.default_rng(0), 2, 2)._replace(state_noise=np.zeros((2, 2)))
+    z = stochastic_rnn.sample(np.random.default_rng(1), params, 1, 50, functions=("relu", "identity")).states
+    assert (z >= 0).all() and (z == 0).any() and (z > 0).any()
+
+
+def test_what_the_two_systems_are_told():
+    rng = np.random.default_rng(0)
+    system = stochastic_rnn.turning(rng, noise=0.3, outputs=400)
+    agree(system.state_noise, 0.3 * np.eye(4), 1e-14)
+    agree(system.output_noise, 0.3 * np.eye(400), 1e-14)
+    agree(system.initial_covariance, np.eye(4) / 4, 1e-14)
+    assert abs(system.emission.std() - 1.2) < 0.1
+    wells = stochastic_rnn.two_wells(gain=3.0, push=0.2, blur=2.0)
+    found = [wells.transition, wells.state_noise, wells.output_noise, wells.emission]
+    agree(np.ravel(found), np.array([3, 0.2, 2, 1]), 1e-14)
+    for name, call in (
+        ("outputs", lambda: stochastic_rnn.turning(rng, outputs=0)),
+        ("noise", lambda: stochastic_rnn.turning(rng, noise=-1.0)),
+        ("push", lambda: stochastic_rnn.two_wells(push=-1.0)),
+        ("blur", lambda: stochastic_rnn.two_wells(blur=np.nan)),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            call()
+
+
 def test_the_two_systems():
     rng = np.random.default_rng(2)
     system = stochastic_rnn.turning(rng, gain=1.5, outputs=3)

@@ -18,7 +18,10 @@ def test_the_numbers(monkeypatch):
 
 
 def test_scaled():
-    series = sunspots.scaled()
-    assert abs(series[:221].mean()) < 1e-12 and abs(series[:221].std() - 1) < 1e-12
+    assert np.array_equal(sunspots.scaled(), sunspots.scaled(221))
+    for seen in (50, 221):
+        series = sunspots.scaled(seen)
+        assert abs(series[:seen].mean()) < 1e-12 and abs(series[:seen].std() - 1) < 1e-12
+    assert np.abs(sunspots.scaled(50) - series).max() > 0.1
     with pytest.raises(ValueError, match=r"^seen: "):
         sunspots.scaled(0)

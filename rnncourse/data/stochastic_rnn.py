@@ -6,7 +6,12 @@ from rnncourse import doors, lds_params
 from rnncourse.data.processes import Path
 from rnncourse.lds_params import LDSParams
 
-FUNCTIONS = {"tanh": np.tanh, "identity": lambda a: a, "sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a)}
+FUNCTIONS = {
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 0.5 + 0.5 * np.tanh(0.5 * a),
+    "relu": lambda a: np.maximum(a, 0),
+    "identity": lambda a: a,
+}
 
 
 def sample(
@@ -65,7 +70,12 @@ def turning(rng: np.random.Generator, gain: float = 1.6, outputs: int = 2, noise
 
     Returns:
         Its parameters, for tanh in the state and in the output; z_0 is normal with variance 1/4.
+
+    Raises:
+        ValueError: if there is no output, or the variance is negative.
     """
+    doors.at_least("outputs", outputs, 1)
+    _variance("noise", noise)
     A = gain * np.linalg.qr(rng.standard_normal((4, 4)))[0]
     C = 1.2 * rng.standard_normal((outputs, 4))
     return LDSParams(A, np.zeros((4, 0)), C, noise * np.eye(4), noise * np.eye(outputs), np.zeros(4), np.eye(4) / 4)
@@ -81,9 +91,19 @@ def two_wells(gain: float = 2.0, push: float = 0.1, blur: float = 1.0) -> LDSPar
 
     Returns:
         Its parameters, for tanh in the state; z_0 is standard normal, so either side is as likely as the other.
+
+    Raises:
+        ValueError: if a variance is negative.
     """
+    _variance("push", push)
+    _variance("blur", blur)
     one = np.ones((1, 1))
     return LDSParams(gain * one, np.zeros((1, 0)), one, push * one, blur * one, np.zeros(1), one)
+
+
+def _variance(name: str, value: float) -> None:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name}: expected a variance >= 0, got {value!r}")
 
 
 def _root(name: str, covariance) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from rnncourse import doors
-from rnncourse.gpu import activations, gaussians
+from rnncourse.gpu import ekf, gaussians
 from rnncourse.gpu.lds_entry import enter
 from rnncourse.lds_params import LDSParams
 
@@ -36,7 +36,7 @@ class Crowd(NamedTuple):
         covariances: shape (T, B, H, H).
         log_likelihood: estimate of log p(y_1..y_T), in nats, shape (B,).
         effective: how many equally weighted particles the weights are worth, shape (T, B).
-        particles: of the last real step, shape (B, N, H).
+        particles: of the last real step, after its resampling if there was one, shape (B, N, H).
         weights: theirs, which sum to one, shape (B, N).
     """
 
@@ -76,21 +76,26 @@ def forward(
         What the particles say.
 
     Raises:
-        ValueError: if anything does not fit, naming it, or the noise of the output is singular.
+        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is so
+            far off that no particle has a density above zero.
     """
-    g, f = (activations.get(name).function for name in functions)
+    g, f = (one.function for one in ekf.pair(functions))
     doors.one_of("scheme", scheme, SCHEMES)
     given = enter(params, outputs, inputs, observed, lengths)
     (T, B, _), H, N = given.outputs.shape, given.mean.shape[1], draws.start.shape[1]
     for name, array, size in zip(draws._fields, draws, ((B, N, H), (T, B, N, H), (T, B, N)), strict=True):
         doors.shape(name, array, size)
+    doors.at_least("count", N, 1)
     gaussians.check_definite("output_noise", given.R)
+    draws = Draws(*(part.to(given.mean) for part in draws))
     z = given.mean[:, None] + draws.start @ _root(given.covariance)
     logs, total, said = torch.zeros(B, N).to(z) - math.log(N), torch.zeros(B).to(z), []
     for t in range(T):
         alive = torch.ones(B, dtype=torch.bool, device=z.device) if given.real is None else given.real[t, :, 0]
         moved = g(z @ given.A[t].mT + given.drive[t][:, None]) + draws.moves[t] @ _root(given.Q[t])
         after, gained = weigh(logs, fit(moved, given.C[t], given.R[t], given.outputs[t], given.seen[t], f))
+        if not torch.isfinite(gained[alive]).all():
+            raise ValueError(f"outputs: no particle explains what is seen at step {t}; is it on the model's scale?")
         weights = torch.exp(after)
         said.append((*moments(moved, weights), 1 / (weights**2).sum(dim=1)))
         total = total + torch.where(alive, gained, 0)
@@ -185,10 +190,12 @@ def resample(weights, uniforms, scheme: str = "systematic"):
         Which particle stands at each place, shape (N,).
 
     Raises:
-        ValueError: if a shape does not fit, or there is no such scheme.
+        ValueError: if a shape does not fit, these are no weights, or there is no such scheme.
     """
     doors.one_of("scheme", scheme, SCHEMES)
     doors.shape("weights", weights, ("N",))
+    if not (weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):
+        raise ValueError("weights: expected numbers >= 0 that sum to one")
     doors.shape("uniforms", uniforms, weights.shape)
     N = len(weights)
     if scheme == "residual":

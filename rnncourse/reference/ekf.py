@@ -4,7 +4,7 @@ import numpy as np
 
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference import activations, kalman
+from rnncourse.reference import activations, gaussians, kalman
 from rnncourse.reference.gaussians import symmetric
 from rnncourse.reference.lds_entry import Problem, apply, enter
 
@@ -23,8 +23,9 @@ def forward(
 ):
     """Filter a batch of sequences of a stochastic RNN, :eq:`def-stochastic-rnn`.
 
-    With two identities this is the Kalman filter, number for number. The tape goes to ``smoother.rts``,
-    which then is the extended smoother.
+    With two identities this is the Kalman filter, number for number. The tape is for ``smoother.rts`` alone,
+    which then is the extended smoother, :eq:`eq-ekf-smoother`: gradients and EM of linear systems do not hold
+    for it. The likelihood of the torch floor has autograd's gradient.
 
     Args:
         params: the matrices of the network and its noises; they may change with time.
@@ -47,7 +48,7 @@ def forward(
     """
     doors.at_least("passes", passes, 1)
     doors.one_of("points", points, POINTS)
-    g, f = (activations.get(name) for name in functions)
+    g, f = pair(functions)
     given = enter(params, outputs, inputs, observed, lengths)
     (B, H), real = given.mean.shape, given.real
     before, kept = None, [[] for _ in range(7)]
@@ -60,6 +61,25 @@ def forward(
         for stack, value in zip(kept, (p, P, A, *rest), strict=True):
             stack.append(value)
     return _finish(given, np.stack(m), np.stack(V), *map(np.stack, kept))
+
+
+def pair(functions: tuple) -> tuple:
+    """The two functions of a stochastic RNN.
+
+    Args:
+        functions: names of g, which makes the state, and of f, which makes the output.
+
+    Returns:
+        The two activations.
+
+    Raises:
+        ValueError: if there are not two names, or no such function.
+    """
+    if len(functions) != 2:
+        raise ValueError(f"functions: expected two names, of g and of f, got {functions!r}")
+    for name in functions:
+        doors.one_of("functions", name, activations.ACTIVATIONS)
+    return tuple(activations.get(name) for name in functions)
 
 
 def predict(mean, covariance, A, Q, drive, g, before=None, points: str = "present"):
@@ -126,10 +146,13 @@ def nees(states, means, covariances):
         (z - m)^T V^{-1} (z - m), shape (T, B).
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or a covariance is singular or none.
     """
     doors.sequences("states", states, "H")
     doors.shape("means", means, states.shape)
+    T, B, H = states.shape
+    doors.shape("covariances", covariances, (T, B if tuple(covariances.shape[1:2]) != (1,) else 1, H, H))
+    gaussians.check_definite("covariances", covariances)
     error = states - means
     solved = np.linalg.solve(np.broadcast_to(covariances, (*error.shape, error.shape[-1])), error[..., None])
     return (error * solved[..., 0]).sum(axis=-1)

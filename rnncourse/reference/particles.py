@@ -6,7 +6,7 @@ import numpy as np
 
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference import activations, gaussians
+from rnncourse.reference import ekf, gaussians
 from rnncourse.reference.lds_entry import enter
 
 SCHEMES = ("multinomial", "stratified", "systematic", "residual")
@@ -34,7 +34,7 @@ class Crowd(NamedTuple):
         covariances: shape (T, B, H, H).
         log_likelihood: estimate of log p(y_1..y_T), in nats, shape (B,).
         effective: how many equally weighted particles the weights are worth, shape (T, B).
-        particles: of the last real step, shape (B, N, H).
+        particles: of the last real step, after its resampling if there was one, shape (B, N, H).
         weights: theirs, which sum to one, shape (B, N).
     """
 
@@ -74,21 +74,26 @@ def forward(
         What the particles say.
 
     Raises:
-        ValueError: if anything does not fit, naming it, or the noise of the output is singular.
+        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is so
+            far off that no particle has a density above zero.
     """
-    g, f = (activations.get(name).function for name in functions)
+    g, f = (one.function for one in ekf.pair(functions))
     doors.one_of("scheme", scheme, SCHEMES)
     given = enter(params, outputs, inputs, observed, lengths)
     (T, B, _), H, N = given.outputs.shape, given.mean.shape[1], draws.start.shape[1]
     for name, array, size in zip(draws._fields, draws, ((B, N, H), (T, B, N, H), (T, B, N)), strict=True):
         doors.shape(name, array, size)
+    doors.at_least("count", N, 1)
     gaussians.check_definite("output_noise", given.R)
+    draws = Draws(*(part.astype(given.mean.dtype, copy=False) for part in draws))
     z = given.mean[:, None] + draws.start @ _root(given.covariance)
-    logs, total, said = np.full((B, N), -np.log(N)), np.zeros(B), []
+    logs, total, said = np.full((B, N), -np.log(N), z.dtype), np.zeros(B, z.dtype), []
     for t in range(T):
         alive = np.ones(B, bool) if given.real is None else given.real[t, :, 0]
         moved = g(z @ given.A[t].mT + given.drive[t][:, None]) + draws.moves[t] @ _root(given.Q[t])
         after, gained = weigh(logs, fit(moved, given.C[t], given.R[t], given.outputs[t], given.seen[t], f))
+        if not np.isfinite(gained[alive]).all():
+            raise ValueError(f"outputs: no particle explains what is seen at step {t}; is it on the model's scale?")
         weights = np.exp(after)
         said.append((*moments(moved, weights), 1 / (weights**2).sum(axis=1)))
         total += np.where(alive, gained, 0)
@@ -135,7 +140,7 @@ def fit(particles, C, R, y, seen, f):
     """
     error = np.where(seen[:, None], y[:, None] - f(particles @ C.mT), 0)
     distance = ((error @ np.linalg.inv(R)) * error).sum(axis=-1)
-    size = gaussians.log_determinant(R) + seen.sum(axis=-1) * np.log(2 * np.pi)
+    size = gaussians.log_determinant(R) + seen.sum(axis=-1).astype(R.dtype) * float(np.log(2 * np.pi))
     return -0.5 * (distance + np.broadcast_to(size, len(y))[:, None])
 
 
@@ -183,10 +188,12 @@ def resample(weights, uniforms, scheme: str = "systematic"):
         Which particle stands at each place, shape (N,).
 
     Raises:
-        ValueError: if a shape does not fit, or there is no such scheme.
+        ValueError: if a shape does not fit, these are no weights, or there is no such scheme.
     """
     doors.one_of("scheme", scheme, SCHEMES)
     doors.shape("weights", weights, ("N",))
+    if not (weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):
+        raise ValueError("weights: expected numbers >= 0 that sum to one")
     doors.shape("uniforms", uniforms, weights.shape)
     N = len(weights)
     if scheme == "residual":
