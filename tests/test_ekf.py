@@ -113,7 +113,7 @@ def test_nees(floor):
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"functions": ("tanh", "cube")}, "activation"),
+        ({"functions": ("tanh", "cube")}, "functions"),
         ({"passes": 0}, "passes"),
         ({"points": "future"}, "points"),
         ({"outputs": np.zeros((6, 3))}, "outputs"),

@@ -172,7 +172,7 @@ def test_two_wells_are_too_many_for_one_gaussian():
     ("change", "name"),
     [
         ({"scheme": "random"}, "scheme"),
-        ({"functions": ("cube", "tanh")}, "activation"),
+        ({"functions": ("cube", "tanh")}, "functions"),
         ({"size": 2}, "start"),
         ({"steps": 2}, "moves"),
         ({"R": np.zeros((2, 2))}, "output_noise"),
