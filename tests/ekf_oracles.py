@@ -175,3 +175,48 @@ def on_a_grid(a, c, q, r, mean, spread, y, functions, drive=None, reach=8.0, poi
         m = h * (z * density).sum()
         found.append((m, h * ((z - m) ** 2 * density).sum()))
     return *np.array(found).T, total, z, density
+
+
+def learned(theta, blocks, x, y, seen, noise, drift, hidden):
+    """A pass of the weights' filter over B sequences of a tanh network, all weights in one row, a loop written out.
+
+    The maps of one step are differentiated by autograd, the influence by their chain rule. Of the covariance
+    only the diagonal blocks are kept.
+
+    Args:
+        theta: weights, shape (N,): unit by unit [W_x W_h b_h], then output by output [W_y b_y].
+        blocks: a covariance for each group.
+        hidden: h_0, shape (B, H).
+
+    Returns:
+        weights, blocks, states h_T, influences dh_T by the weights of each sequence, and all predictions.
+    """
+    theta, noise, x, y = (torch.as_tensor(part) for part in (theta, noise, x, y))
+    (T, B, O), H, n = y.shape, len(hidden[0]), len(theta)
+    cut, ends = n - O * (H + 1), np.cumsum([len(P) for P in blocks])
+    parts = [slice(end - len(P), end) for end, P in zip(ends, blocks, strict=True)]
+    P, within = torch.zeros(n, n, dtype=theta.dtype), torch.zeros(n, n, dtype=torch.bool)
+    for part, block in zip(parts, blocks, strict=True):
+        P[part, part], within[part, part] = torch.as_tensor(block), True
+    one, jacobian = torch.ones(1, dtype=theta.dtype), torch.autograd.functional.jacobian
+    h = [torch.as_tensor(row) for row in hidden]
+    X = [torch.zeros(H, n, dtype=theta.dtype)] * B
+    predictions = []
+    for t in range(T):
+        J, guesses = [], []
+        for b in range(B):
+            move = lambda w, s, b=b: torch.tanh(w[:cut].reshape(H, -1) @ torch.cat([x[t, b], s, one]))  # noqa: B023, E731
+            read = lambda w, s: w[cut:].reshape(O, -1) @ torch.cat([s, one])  # noqa: E731
+            by_w, by_h = jacobian(move, (theta, h[b]))
+            h[b], X[b] = move(theta, h[b]), by_h @ X[b] + by_w
+            by_w, by_h = jacobian(read, (theta, h[b]))
+            J.append(by_h @ X[b] + by_w), guesses.append(read(theta, h[b]))
+        predictions.append(torch.stack(guesses).numpy())
+        keep = torch.as_tensor(seen[t]).ravel()
+        J, e = torch.cat(J)[keep], (y[t] - torch.stack(guesses)).ravel()[keep]
+        R = torch.block_diag(*[noise] * B)[keep][:, keep]
+        K = P @ J.T @ torch.linalg.inv(J @ P @ J.T + R)
+        theta = theta + K @ e
+        P = torch.where(within, P - K @ J @ P, 0) + drift * torch.eye(n, dtype=theta.dtype)
+    blocks = [P[part, part].numpy() for part in parts]
+    return theta.numpy(), blocks, np.stack(h), np.stack(X), np.stack(predictions)
