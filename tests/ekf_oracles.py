@@ -3,6 +3,8 @@
 Nothing here calls the library.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 
@@ -17,11 +19,13 @@ def step_of(matrix, t):
 def extended(params, x, y, seen, functions, lag=False):
     """The extended filter in its textbook form, P - K C P, on the entries that are seen alone.
 
-    Returns means and covariances after each step, the log-likelihood, and the Jacobians of the transition.
+    Returns means and covariances after each step, the log-likelihood, and of each step what was on the way:
+    the prediction p, the Jacobian F of the transition, and on the entries that are seen (keep) the Jacobian H
+    of the output, the surprise e, its covariance S and the gain K.
     """
     A, W, C, Q, R, m, P = (torch.as_tensor(part) for part in params)
     g, f = (FUNCTIONS[name] for name in functions)
-    means, spreads, jacobians, total, previous = [], [], [], torch.zeros(()), None
+    means, spreads, steps, total, previous = [], [], [], torch.zeros(()), None
     for t in range(len(y)):
         At, Wt, Ct, Qt, Rt = (step_of(matrix, t) for matrix in (A, W, C, Q, R))
 
@@ -36,47 +40,94 @@ def extended(params, x, y, seen, functions, lag=False):
         def look(z, Ct=Ct, keep=keep):
             return f(Ct @ z)[keep]
 
-        m = p
+        m, step = p, SimpleNamespace(p=p, F=F, keep=keep)
+        steps.append(step)
         if len(keep):
             H = torch.autograd.functional.jacobian(look, p)
             S, e = H @ P @ H.T + Rt[keep][:, keep], torch.as_tensor(y[t])[keep] - look(p)
             K = P @ H.T @ torch.linalg.inv(S)
+            step.H, step.e, step.S, step.K = H, e, S, K
             m, P = p + K @ e, P - K @ H @ P
             total = total + torch.distributions.MultivariateNormal(torch.zeros_like(e), S).log_prob(e)
-        means.append(m), spreads.append(P), jacobians.append(F)
-    return (*tuple(np.stack([part.numpy() for part in parts]) for parts in (means, spreads)), float(total), jacobians)
+        means.append(m), spreads.append(P)
+    return (*tuple(np.stack([part.numpy() for part in parts]) for parts in (means, spreads)), float(total), steps)
 
 
-def smoothed(params, x, y, functions):
-    """The extended smoother by brute force: one Gaussian of all states and outputs along the lines, conditioned.
+def extended_smoother(params, x, y, seen, functions):
+    """What all looks say of every state of the linearised network: one least squares problem, solved at once.
 
-    Returns means and covariances of z_0..z_T given all outputs.
+    Returns means of z_0..z_T and their covariances.
     """
-    A, W, C, Q, R, m0, P0 = params
-    means, _, _, jacobians = extended(params, x, y, np.ones(y.shape, bool), functions)
-    T, H, O = len(y), len(m0), len(R)
+    Q, R, m, P = (torch.as_tensor(part) for part in params[3:])
+    means, _, _, steps = extended(params, x, y, seen, functions)
+    H = len(m)
+    at = lambda t: slice(t * H, (t + 1) * H)  # noqa: E731
+    N, b = torch.zeros(2 * (H * (len(y) + 1),), dtype=m.dtype), torch.zeros(H * (len(y) + 1), dtype=m.dtype)
+
+    def add(rows, target, S):  # a Gaussian factor: rows times all states is the target, plus noise of covariance S
+        nonlocal N, b
+        N, b = N + rows.T @ torch.linalg.solve(S, rows), b + rows.T @ torch.linalg.solve(S, target)
+
+    eye = torch.eye(len(b), dtype=m.dtype)
+    add(eye[at(0)], m, P)
+    for t, step in enumerate(steps):
+        before = m if t == 0 else torch.as_tensor(means[t - 1])
+        add(eye[at(t + 1)] - step.F @ eye[at(t)], step.p - step.F @ before, step_of(Q, t))
+        if len(step.keep):
+            noise = step_of(R, t)[step.keep][:, step.keep]
+            add(step.H @ eye[at(t + 1)], step.e + step.H @ step.p, noise)
+    cov = torch.linalg.inv(N)
+    return (cov @ b).reshape(-1, H).numpy(), np.stack([cov[at(t), at(t)].numpy() for t in range(len(y) + 1)])
+
+
+def gauss_newton(mean, covariance, C, R, y, f, passes):
+    """Gauss and Newton's steps for one Gaussian and one nonlinear look, in information form.
+
+    Returns of each step where it led, the inverse of the curvature there, and the Jacobian it used.
+    """
+    p, P, C, R, y = (torch.as_tensor(part) for part in (mean, covariance, C, R, y))
+    P, R, z, found = torch.linalg.inv(P), torch.linalg.inv(R), p.clone(), []
+
+    def look(z):
+        return FUNCTIONS[f](C @ z)
+
+    for _ in range(passes):
+        J = torch.autograd.functional.jacobian(look, z)
+        N = P + J.T @ R @ J
+        z = z + torch.linalg.solve(N, J.T @ R @ (y - look(z)) - P @ (z - p))
+        found.append((z.numpy(), torch.linalg.inv(N).numpy(), J.numpy()))
+    return found
+
+
+def crowd(params, x, y, draws, b, functions, threshold):
+    """The bootstrap filter of one sequence, one particle after the other, with systematic resampling.
+
+    Returns means, covariances, effective numbers and gains in log-likelihood of each step, and the last crowd.
+    """
+    A, W, C, Q, R, m, P = params
     g, f = (DENSITY[name] for name in functions)
-    read = lambda z: FUNCTIONS[functions[1]](torch.from_numpy(C) @ z)  # noqa: E731
-    at = np.vstack([m0[None], means])
-    mean, covariance = [m0], np.zeros(((T + 1) * H, (T + 1) * H))
-    covariance[:H, :H] = P0
-    look, seen = np.zeros((T * O, (T + 1) * H)), np.zeros(T * O)
-    for t, F in enumerate(np.asarray(J) for J in jacobians):
-        old, new = slice(t * H, (t + 1) * H), slice((t + 1) * H, (t + 2) * H)
-        p = g(A @ at[t] + W @ x[t])
-        mean.append(p + F @ (mean[t] - at[t]))  # the line, with its constant
-        covariance[new, : (t + 1) * H] = F @ covariance[old, : (t + 1) * H]
-        covariance[: (t + 1) * H, new] = covariance[new, : (t + 1) * H].T
-        covariance[new, new] = F @ covariance[old, old] @ F.T + Q
-        G = torch.autograd.functional.jacobian(read, torch.from_numpy(p)).numpy()
-        look[t * O : (t + 1) * O, new] = G
-        seen[t * O : (t + 1) * O] = f(C @ p) - G @ p
-    mean = np.concatenate(mean)
-    S = look @ covariance @ look.T + np.kron(np.eye(T), R)
-    K = np.linalg.solve(S, look @ covariance).T
-    mean, covariance = mean + K @ (y.ravel() - seen - look @ mean), covariance - K @ look @ covariance
-    blocks = [covariance[k : k + H, k : k + H] for k in range(0, (T + 1) * H, H)]
-    return mean.reshape(T + 1, H), np.stack(blocks)
+    N = len(draws.start[b])
+
+    def root(S):
+        values, vectors = np.linalg.eigh(S)
+        return vectors @ np.diag(np.sqrt(values)) @ vectors.T
+
+    z, w, found = [m + root(P) @ one for one in draws.start[b]], np.full(N, 1 / N), []
+    for t in range(len(y)):
+        At, Wt, Ct, Qt, Rt = (step_of(matrix, t) for matrix in (A, W, C, Q, R))
+        z = [g(At @ one + Wt @ x[t]) + root(Qt) @ push for one, push in zip(z, draws.moves[t, b], strict=True)]
+        errors = [y[t] - f(Ct @ one) for one in z]
+        fits = [np.exp(-0.5 * e @ np.linalg.inv(Rt) @ e) / np.sqrt(np.linalg.det(2 * np.pi * Rt)) for e in errors]
+        total = sum(a * fit for a, fit in zip(w, fits, strict=True))
+        w = np.array([a * fit / total for a, fit in zip(w, fits, strict=True)])
+        mean = sum(a * one for a, one in zip(w, z, strict=True))
+        spread = sum(a * np.outer(one - mean, one - mean) for a, one in zip(w, z, strict=True))
+        found.append((mean, spread, 1 / (w**2).sum(), np.log(total)))
+        if found[-1][2] < threshold * N:
+            ends = np.cumsum(w)
+            z = [z[int((ends <= (i + draws.uniforms[t, b, 0]) / N).sum())] for i in range(N)]
+            w = np.full(N, 1 / N)
+    return *(np.array(part) for part in zip(*found, strict=True)), np.array(z), w
 
 
 def mode(mean, covariance, C, R, y, f):
@@ -90,6 +141,8 @@ def mode(mean, covariance, C, R, y, f):
     z = p.clone()
     for _ in range(200):
         slope = torch.autograd.functional.jacobian(cost, z)
+        if slope.abs().max() < 1e-10:
+            break
         step = torch.linalg.solve(torch.autograd.functional.hessian(cost, z), slope)
         size = 1.0
         while cost(z - size * step) > cost(z) and size > 1e-8:
@@ -122,3 +175,48 @@ def on_a_grid(a, c, q, r, mean, spread, y, functions, drive=None, reach=8.0, poi
         m = h * (z * density).sum()
         found.append((m, h * ((z - m) ** 2 * density).sum()))
     return *np.array(found).T, total, z, density
+
+
+def learned(theta, blocks, x, y, seen, noise, drift, hidden):
+    """A pass of the weights' filter over B sequences of a tanh network, all weights in one row, a loop written out.
+
+    The maps of one step are differentiated by autograd, the influence by their chain rule. Of the covariance
+    only the diagonal blocks are kept.
+
+    Args:
+        theta: weights, shape (N,): unit by unit [W_x W_h b_h], then output by output [W_y b_y].
+        blocks: a covariance for each group.
+        hidden: h_0, shape (B, H).
+
+    Returns:
+        weights, blocks, states h_T, influences dh_T by the weights of each sequence, and all predictions.
+    """
+    theta, noise, x, y = (torch.as_tensor(part) for part in (theta, noise, x, y))
+    (T, B, O), H, n = y.shape, len(hidden[0]), len(theta)
+    cut, ends = n - O * (H + 1), np.cumsum([len(P) for P in blocks])
+    parts = [slice(end - len(P), end) for end, P in zip(ends, blocks, strict=True)]
+    P, within = torch.zeros(n, n, dtype=theta.dtype), torch.zeros(n, n, dtype=torch.bool)
+    for part, block in zip(parts, blocks, strict=True):
+        P[part, part], within[part, part] = torch.as_tensor(block), True
+    one, jacobian = torch.ones(1, dtype=theta.dtype), torch.autograd.functional.jacobian
+    h = [torch.as_tensor(row) for row in hidden]
+    X = [torch.zeros(H, n, dtype=theta.dtype)] * B
+    predictions = []
+    for t in range(T):
+        J, guesses = [], []
+        for b in range(B):
+            move = lambda w, s, b=b: torch.tanh(w[:cut].reshape(H, -1) @ torch.cat([x[t, b], s, one]))  # noqa: B023, E731
+            read = lambda w, s: w[cut:].reshape(O, -1) @ torch.cat([s, one])  # noqa: E731
+            by_w, by_h = jacobian(move, (theta, h[b]))
+            h[b], X[b] = move(theta, h[b]), by_h @ X[b] + by_w
+            by_w, by_h = jacobian(read, (theta, h[b]))
+            J.append(by_h @ X[b] + by_w), guesses.append(read(theta, h[b]))
+        predictions.append(torch.stack(guesses).numpy())
+        keep = torch.as_tensor(seen[t]).ravel()
+        J, e = torch.cat(J)[keep], (y[t] - torch.stack(guesses)).ravel()[keep]
+        R = torch.block_diag(*[noise] * B)[keep][:, keep]
+        K = P @ J.T @ torch.linalg.inv(J @ P @ J.T + R)
+        theta = theta + K @ e
+        P = torch.where(within, P - K @ J @ P, 0) + drift * torch.eye(n, dtype=theta.dtype)
+    blocks = [P[part, part].numpy() for part in parts]
+    return theta.numpy(), blocks, np.stack(h), np.stack(X), np.stack(predictions)

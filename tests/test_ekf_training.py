@@ -1,5 +1,6 @@
 """Weights as the state of a filter: against autograd, least squares, and the filter of chapter 09."""
 
+import ekf_oracles as oracles
 import numpy as np
 import pytest
 import torch
@@ -65,50 +66,31 @@ def test_a_first_step(B):
     agree(prediction.ravel(), look(torch.as_tensor(theta)), 1e-12)
 
 
-@pytest.mark.parametrize("groups", ekf_training.GROUPS)
-@verifies("eq-ekf-weights", oracle="a loop over steps: one-step maps by autograd, the influence by their chain rule")
-def test_several_steps_while_the_weights_move(groups):
-    """With drift and a step at which nothing is seen; then back to the start, with the weights that were found."""
-    p, q, H, eye = draw(B=1), 0.01, 3, torch.eye(26, dtype=torch.float64)
-    seen = np.ones(p.targets.shape, bool)
+@pytest.mark.parametrize(("groups", "sizes"), [("global", [26]), ("unit", [6, 6, 6, 4, 4])])
+@verifies("eq-ekf-weights", oracle="autograd's Jacobians of one step, in a plain loop")
+@verifies("eq-ekf-weights-jacobian", oracle="autograd's Jacobians of one step, in a plain loop")
+def test_two_passes_while_the_weights_move(groups, sizes):
+    """With drift, with a step at which nothing is seen, and with the network rewound between the passes."""
+    p, q = draw(), 0.01
+    seen = np.random.default_rng(3).random(p.targets.shape) < 0.7
     seen[2] = False
-    before = ekf_training.start(p.params, 0.2, groups)
-    found, predictions = ekf_training.run(TANH, before, p.inputs, p.targets, R, q, seen)
-    theta, h, X, P = (
-        torch.as_tensor(ekf_training.flat(p.params)),
-        start_of(p, 1)[0],
-        torch.zeros(H, 26).double(),
-        0.2 * eye,
-    )
-    unit = np.repeat(np.arange(5), [6, 6, 6, 4, 4])
-    kept = torch.from_numpy(unit[:, None] == unit) if groups == "unit" else torch.ones(26, 26, dtype=torch.bool)
-
-    def move(w, s, x):
-        return torch.tanh(w[:18].reshape(H, -1) @ torch.cat([x, s, torch.ones(1, dtype=w.dtype)]))
-
-    def read(w, s):
-        return w[18:].reshape(2, -1) @ torch.cat([s, torch.ones(1, dtype=w.dtype)])
-
-    jacobian = torch.autograd.functional.jacobian
-    for t in range(5):
-        x = torch.as_tensor(p.inputs[t, 0])
-        by_w, by_h = jacobian(lambda w, s, x=x: move(w, s, x), (theta, h))
-        X, h = by_h @ X + by_w, move(theta, h, x)
-        by_w, by_h = jacobian(read, (theta, h))
-        J, guess = by_h @ X + by_w, read(theta, h)
-        agree(predictions[t, 0], guess, 1e-11)
-        if t != 2:
-            K = P @ J.T @ torch.linalg.inv(J @ P @ J.T + torch.as_tensor(R))
-            theta, P = theta + K @ (torch.as_tensor(p.targets[t, 0]) - guess), (P - K @ J @ P) * kept
-        P = P + q * eye
-    agree(ekf_training.flat(found.params), theta, 1e-10)
-    for j, block in enumerate(found.covariances):
-        own = np.flatnonzero(unit == j) if groups == "unit" else np.arange(26)
-        agree(block, P.numpy()[np.ix_(own, own)], 1e-10)
-    back = ekf_training.rewound(found)
-    assert np.array_equal(back.hidden, before.hidden) and not back.influence.weights.any()
-    assert np.array_equal(ekf_training.flat(back.params), ekf_training.flat(found.params))
-    assert found.influence.weights.any() and back.covariances is found.covariances
+    y = np.where(seen, p.targets, np.nan)
+    start = np.array(np.broadcast_to(p.params.initial_state, (2, 3)))
+    theta, blocks = ekf_training.flat(p.params), [0.2 * np.eye(size) for size in sizes]
+    learner = ekf_training.start(p.params, 0.2, groups, batch=2)
+    for _ in range(2):
+        learner, guess = ekf_training.run(TANH, ekf_training.rewound(learner), p.inputs, y, R, q, seen)
+        before = theta
+        theta, blocks, h, X, right = oracles.learned(theta, blocks, p.inputs, p.targets, seen, R, q, start)
+        assert np.abs(theta - before).max() > 0.05
+        agree(guess, right, 1e-11)
+        agree(ekf_training.flat(learner.params), theta, 1e-11)
+        agree(learner.covariances, tuple(blocks), 1e-11)
+        agree(learner.hidden, h, 1e-11)
+        agree(learner.influence.weights.reshape(2, 3, -1), X[:, :, : 3 * 6], 1e-11)
+    back = ekf_training.rewound(learner)
+    assert np.array_equal(back.hidden, start) and not back.influence.weights.any()
+    assert back.params is learner.params and back.covariances is learner.covariances
 
 
 def test_it_is_the_kalman_filter_of_the_weights():
@@ -183,6 +165,14 @@ def test_what_is_missing_teaches_nothing():
     assert np.array_equal(half.covariances[0], more.covariances[0]) and not np.allclose(half.hidden, more.hidden)
 
 
+def test_a_whole_step_may_be_hidden():
+    p, seen = draw(), np.array([[True, False]] * 5)
+    learner = ekf_training.start(p.params, batch=2)
+    found, _ = ekf_training.run(TANH, learner, p.inputs, p.targets, R, observed=seen)
+    right, _ = ekf_training.run(TANH, learner, p.inputs, p.targets, R, observed=np.stack([seen, seen], axis=2))
+    assert np.array_equal(ekf_training.flat(found.params), ekf_training.flat(right.params))
+
+
 def test_it_learns_a_small_network():
     """A teacher of the same form: after a few passes the pupil predicts what it could not."""
     rng = np.random.default_rng(6)
@@ -208,11 +198,22 @@ def test_flat_and_moved_agree():
     [
         (lambda p, one: ekf_training.start(p.params, groups="row"), "groups"),
         (lambda p, one: ekf_training.start(p.params, 0.0), "spread"),
+        (lambda p, one: ekf_training.start(p.params, np.inf), "spread"),
+        (lambda p, one: ekf_training.start(p.params, np.nan), "spread"),
+        (lambda p, one: ekf_training.start(p.params, batch=0), "batch"),
         (lambda p, one: ekf_training.start(p.params._replace(cell=p.params.readout)), "params.cell"),
         (lambda p, one: ekf_training.run(TANH, one, p.inputs[..., :1], p.targets, R), "inputs"),
         (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets[..., :1], R), "targets"),
         (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets + np.nan, R), "targets"),
         (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, np.eye(1)), "noise"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, -R), "noise"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, 0 * R), "noise"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, np.triu(R)), "noise"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R + np.nan), "noise"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R, -1.0), "drift"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R, np.nan), "drift"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R, np.inf), "drift"),
+        (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R, observed=np.ones((5, 2, 2))), "observed"),
         (lambda p, one: ekf_training.run(TANH, ekf_training.start(p.params), p.inputs, p.targets, R), "learner.hidden"),
         (lambda p, one: ekf_training.run(TANH, one, p.inputs, p.targets, R, observed=np.ones(5, bool)), "observed"),
     ],

@@ -75,6 +75,15 @@ def test_what_is_missing_teaches_neither(groups):
     assert guess.isfinite().all()
 
 
+def test_a_whole_step_may_be_hidden():
+    p, seen = draw((4, 2, 2, 3)), np.array([[True, False]] * 4)
+    (cell, ours), (their_cell, theirs) = pair(p, 2)
+    ours, _ = twin.run(cell, ours, p.inputs, p.targets, R, observed=seen)
+    there = [torch.as_tensor(array) for array in (p.inputs, p.targets, R)]
+    theirs, _ = ekf_training.run(their_cell, theirs, *there, observed=torch.as_tensor(seen))
+    same(ours, theirs)
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "identity", "relu"])
 def test_other_activations(activation):
     p = draw((4, 2, 2, 3))
@@ -148,6 +157,12 @@ def test_a_learner_belongs_to_no_graph_and_keeps_its_type():
         lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, R[:1]),
         lambda floor, cell, params, one, x, y, R: floor.run(cell, floor.start(params), x, y, R),
         lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, R, observed=(y > 0)[0]),
+        lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, R, observed=y),
+        lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, -R),
+        lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, 0 * R),
+        lambda floor, cell, params, one, x, y, R: floor.run(cell, one, x, y, R, -1.0),
+        lambda floor, cell, params, one, x, y, R: floor.start(params, float("inf")),
+        lambda floor, cell, params, one, x, y, R: floor.start(params, batch=0),
     ],
 )
 def test_both_floors_refuse_in_the_same_words(call):

@@ -245,7 +245,6 @@ def test_two_wells_are_too_many_for_one_gaussian():
     [
         ({"scheme": "random"}, "scheme"),
         ({"functions": ("cube", "tanh")}, "functions"),
-        ({"functions": ("tanh",)}, "functions"),
         ({"size": 2}, "start"),
         ({"steps": 2}, "moves"),
         ({"R": np.zeros((2, 2))}, "output_noise"),

@@ -7,7 +7,7 @@ from proof import agree
 from rnncourse.data import stochastic_rnn
 from rnncourse.lds_params import init_lds
 from rnncourse.params import RNNParams
-from rnncourse.reference import cells, unroll
+from rnncourse.reference import activations, cells, unroll
 
 MANY = 20_000
 
@@ -38,41 +38,37 @@ def test_the_noises_have_their_covariances():
         assert (np.abs(noise.T @ noise / MANY - S) < bound).all()
 
 
-def test_where_it_starts():
-    """z_0 has mean m_0 and covariance P_0; its image is seen when nothing else moves."""
-    params = init_lds(np.random.default_rng(0), 2, 2)._replace(
-        transition=np.eye(2), state_noise=np.zeros((2, 2)), initial_mean=np.array([3.0, -1.0])
+def test_the_first_state_has_its_own_mean_and_covariance():
+    """Without noise and with the identity, z_1 is z_0."""
+    rng = np.random.default_rng(3)
+    m, P = np.array([2.0, -1.0]), np.array([[2.0, 0.9], [0.9, 0.5]])
+    params = init_lds(rng, 2, 2)._replace(
+        transition=np.eye(2), state_noise=np.zeros((2, 2)), initial_mean=m, initial_covariance=P
     )
-    params = params._replace(initial_covariance=np.array([[2.0, 1.0], [1.0, 3.0]]))
-    z = stochastic_rnn.sample(np.random.default_rng(3), params, 1, MANY, functions=("identity", "identity")).states[0]
-    assert np.abs(z.mean(axis=0) - [3, -1]).max() < 5 * np.sqrt(3 / MANY)
-    assert np.abs(np.cov(z.T) - [[2, 1], [1, 3]]).max() < 5 * np.sqrt(2 * 9 / MANY)
+    z = stochastic_rnn.sample(rng, params, 1, MANY, functions=("identity", "identity")).states[0]
+    assert (np.abs(z.mean(axis=0) - m) < 5 * np.sqrt(np.diag(P) / MANY)).all()
+    bound = 5 * np.sqrt((np.outer(np.diag(P), np.diag(P)) + P**2) / MANY)
+    assert (np.abs(np.cov(z.T) - P) < bound).all()
 
 
-def test_the_rectifier():
-    params = init_lds(np.random.default_rng(0), 2, 2)._replace(state_noise=np.zeros((2, 2)))
-    z = stochastic_rnn.sample(np.random.default_rng(1), params, 1, 50, functions=("relu", "identity")).states
-    assert (z >= 0).all() and (z == 0).any() and (z > 0).any()
+def test_every_function_is_the_filters():
+    """What the filters know by name is drawn by the same name."""
+    assert set(stochastic_rnn.FUNCTIONS) == set(activations.ACTIVATIONS)
+    a = np.linspace(-3, 3, 13)
+    for name, function in stochastic_rnn.FUNCTIONS.items():
+        agree(function(a), activations.get(name).function(a.copy()), 1e-15)
 
 
 def test_what_the_two_systems_are_told():
-    rng = np.random.default_rng(0)
-    system = stochastic_rnn.turning(rng, noise=0.3, outputs=400)
-    agree(system.state_noise, 0.3 * np.eye(4), 1e-14)
-    agree(system.output_noise, 0.3 * np.eye(400), 1e-14)
-    agree(system.initial_covariance, np.eye(4) / 4, 1e-14)
-    assert abs(system.emission.std() - 1.2) < 0.1
-    wells = stochastic_rnn.two_wells(gain=3.0, push=0.2, blur=2.0)
-    found = [wells.transition, wells.state_noise, wells.output_noise, wells.emission]
-    agree(np.ravel(found), np.array([3, 0.2, 2, 1]), 1e-14)
-    for name, call in (
-        ("outputs", lambda: stochastic_rnn.turning(rng, outputs=0)),
-        ("noise", lambda: stochastic_rnn.turning(rng, noise=-1.0)),
-        ("push", lambda: stochastic_rnn.two_wells(push=-1.0)),
-        ("blur", lambda: stochastic_rnn.two_wells(blur=np.nan)),
-    ):
-        with pytest.raises(ValueError, match=f"^{name}: "):
-            call()
+    many = [stochastic_rnn.turning(np.random.default_rng(seed), outputs=3, noise=0.2) for seed in range(300)]
+    C = np.stack([one.emission for one in many])
+    assert abs(C.mean()) < 5 * 1.2 / np.sqrt(C.size) and abs(C.std() - 1.2) < 5 * 1.2 / np.sqrt(2 * C.size)
+    for one in many[:2]:
+        agree(one[3:5], (0.2 * np.eye(4), 0.2 * np.eye(3)), 1e-15)
+        agree(one.initial_covariance, np.eye(4) / 4, 1e-15)
+        assert not one.initial_mean.any() and one.input_weights.shape == (4, 0)
+    wells = stochastic_rnn.two_wells(gain=3.0, push=0.2, blur=0.7)
+    agree(np.concatenate([part.ravel() for part in wells]), np.array([3.0, 1.0, 0.2, 0.7, 0.0, 1.0]), 1e-15)
 
 
 def test_the_two_systems():
@@ -89,6 +85,8 @@ def test_the_two_systems():
     [
         ({"steps": 0}, "steps"),
         ({"functions": ("tanh", "cube")}, "functions"),
+        ({"functions": ("tanh",)}, "functions"),
+        ({"functions": ("tanh", "tanh", "tanh")}, "functions"),
         ({"inputs": np.zeros((2, 3, 1))}, "inputs"),
         ({"params": {"state_noise": -np.eye(4)}}, "state_noise"),
         ({"params": {"transition": np.full((4, 4), np.nan)}}, "transition"),
@@ -100,3 +98,17 @@ def test_doors(change, name):
     given = {"steps": 2, "size": 3} | change
     with pytest.raises(ValueError, match=f"^{name}: "):
         stochastic_rnn.sample(np.random.default_rng(0), params, **given)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda rng: stochastic_rnn.turning(rng, outputs=0), "outputs"),
+        (lambda rng: stochastic_rnn.turning(rng, noise=-1.0), "noise"),
+        (lambda rng: stochastic_rnn.two_wells(push=-1.0), "push"),
+        (lambda rng: stochastic_rnn.two_wells(blur=np.nan), "blur"),
+    ],
+)
+def test_doors_of_the_two_systems(call, name):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        call(np.random.default_rng(0))

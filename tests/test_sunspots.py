@@ -17,11 +17,18 @@ def test_the_numbers(monkeypatch):
         sunspots.yearly()
 
 
-def test_scaled():
-    assert np.array_equal(sunspots.scaled(), sunspots.scaled(221))
-    for seen in (50, 221):
-        series = sunspots.scaled(seen)
-        assert abs(series[:seen].mean()) < 1e-12 and abs(series[:seen].std() - 1) < 1e-12
-    assert np.abs(sunspots.scaled(50) - series).max() > 0.1
+@pytest.mark.parametrize("seen", [2, 100, 221, 309])
+def test_scaled(seen):
+    series, (_, numbers) = sunspots.scaled(seen), sunspots.yearly()
+    assert abs(series[:seen].mean()) < 1e-12 and abs(series[:seen].std() - 1) < 1e-12
+    assert np.corrcoef(series, numbers)[0, 1] > 1 - 1e-12 and len(series) == 309
+
+
+def test_scaled_by_default_sees_the_years_to_1920():
+    assert np.array_equal(sunspots.scaled(), sunspots.scaled(221)) and sunspots.yearly()[0][220] == 1920
+
+
+@pytest.mark.parametrize("seen", [0, 1, 310, 2.0])
+def test_doors(seen):
     with pytest.raises(ValueError, match=r"^seen: "):
-        sunspots.scaled(0)
+        sunspots.scaled(seen)

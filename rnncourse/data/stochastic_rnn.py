@@ -40,6 +40,8 @@ def sample(
     """
     doors.at_least("steps", steps, 1)
     doors.at_least("size", size, 1)
+    if isinstance(functions, str) or len(functions) != 2:
+        raise ValueError(f"functions: expected two names, of g and of f, got {functions!r}")
     for name in functions:
         doors.one_of("functions", name, FUNCTIONS)
     g, f = (FUNCTIONS[name] for name in functions)
@@ -72,10 +74,10 @@ def turning(rng: np.random.Generator, gain: float = 1.6, outputs: int = 2, noise
         Its parameters, for tanh in the state and in the output; z_0 is normal with variance 1/4.
 
     Raises:
-        ValueError: if there is no output, or the variance is negative.
+        ValueError: if there is no output, or the noise no variance.
     """
     doors.at_least("outputs", outputs, 1)
-    _variance("noise", noise)
+    _check_variance("noise", noise)
     A = gain * np.linalg.qr(rng.standard_normal((4, 4)))[0]
     C = 1.2 * rng.standard_normal((outputs, 4))
     return LDSParams(A, np.zeros((4, 0)), C, noise * np.eye(4), noise * np.eye(outputs), np.zeros(4), np.eye(4) / 4)
@@ -93,17 +95,17 @@ def two_wells(gain: float = 2.0, push: float = 0.1, blur: float = 1.0) -> LDSPar
         Its parameters, for tanh in the state; z_0 is standard normal, so either side is as likely as the other.
 
     Raises:
-        ValueError: if a variance is negative.
+        ValueError: if one of the two is no variance.
     """
-    _variance("push", push)
-    _variance("blur", blur)
+    _check_variance("push", push)
+    _check_variance("blur", blur)
     one = np.ones((1, 1))
     return LDSParams(gain * one, np.zeros((1, 0)), one, push * one, blur * one, np.zeros(1), one)
 
 
-def _variance(name: str, value: float) -> None:
+def _check_variance(name: str, value: float) -> None:
     if not 0 <= value < np.inf:
-        raise ValueError(f"{name}: expected a variance >= 0, got {value!r}")
+        raise ValueError(f"{name}: expected a variance, 0 or more, got {value!r}")
 
 
 def _root(name: str, covariance) -> np.ndarray:

@@ -60,7 +60,7 @@ def scaled(seen: int = 221) -> np.ndarray:
     """The series as networks like it: mean 0 and variance 1 over its first years.
 
     Args:
-        seen: how many years may be looked at, 221 for those up to 1920.
+        seen: how many years may be looked at, from 2 to 309: 221 for those up to 1920.
 
     Returns:
         The series, shape (309,).
@@ -70,4 +70,6 @@ def scaled(seen: int = 221) -> np.ndarray:
     """
     doors.at_least("seen", seen, 2)
     _, numbers = yearly()
+    if seen > len(numbers):
+        raise ValueError(f"seen: expected at most {len(numbers)}, the number of years, got {seen}")
     return (numbers - numbers[:seen].mean()) / numbers[:seen].std()

@@ -3,9 +3,9 @@
 import torch
 
 from rnncourse import doors
-from rnncourse.gpu import activations, gaussians, kalman
-from rnncourse.gpu.gaussians import symmetric
-from rnncourse.gpu.lds_entry import Problem, apply, enter
+from rnncourse.gpu import kalman
+from rnncourse.gpu.gaussians import check_definite, symmetric
+from rnncourse.gpu.lds_entry import Problem, apply, enter, pair
 from rnncourse.lds_params import LDSParams
 
 POINTS = ("present", "past")
@@ -23,9 +23,9 @@ def forward(
 ):
     """Filter a batch of sequences of a stochastic RNN, :eq:`def-stochastic-rnn`.
 
-    With two identities this is the Kalman filter, number for number. The tape is for ``smoother.rts`` alone,
-    which then is the extended smoother, :eq:`eq-ekf-smoother`: gradients and EM of linear systems do not hold
-    for it. The likelihood of the torch floor has autograd's gradient.
+    With two identities this is the Kalman filter, number for number. The tape is for ``smoother.rts``
+    alone, which then is the extended smoother, :eq:`eq-ekf-smoother`: the gradients and the EM steps of
+    linear systems do not hold here, and refuse it. Autograd differentiates the likelihood.
 
     Args:
         params: the matrices of the network and its noises; they may change with time.
@@ -41,7 +41,7 @@ def forward(
     Returns:
         ``(filtered, tape)`` as ``kalman.forward``; every sequence has covariances of its own. The
         tape's problem holds the Jacobians in place of A and C; likelihood, surprises and precisions are
-        those of the first linearisation, gains and emissions those of the last.
+        those of the first linearisation; covariances, gains and emissions those of the last.
 
     Raises:
         ValueError: as ``kalman.forward``; if there is no such function or point, or no pass.
@@ -61,25 +61,6 @@ def forward(
         for stack, value in zip(kept, (p, P, A, *rest), strict=True):
             stack.append(value)
     return _finish(given, torch.stack(m), torch.stack(V), *map(torch.stack, kept))
-
-
-def pair(functions: tuple) -> tuple:
-    """The two functions of a stochastic RNN.
-
-    Args:
-        functions: names of g, which makes the state, and of f, which makes the output.
-
-    Returns:
-        The two activations.
-
-    Raises:
-        ValueError: if there are not two names, or no such function.
-    """
-    if len(functions) != 2:
-        raise ValueError(f"functions: expected two names, of g and of f, got {functions!r}")
-    for name in functions:
-        doors.one_of("functions", name, activations.ACTIVATIONS)
-    return tuple(activations.get(name) for name in functions)
 
 
 def predict(mean, covariance, A, Q, drive, g, before=None, points: str = "present"):
@@ -148,7 +129,7 @@ def slope(function, a):
 
 
 def nees(states, means, covariances):
-    """Normalised squared error of estimates, :eq:`def-nees`: H on average if the covariances tell the truth.
+    """Normalised squared error of estimates, :eq:`def-nees`: H on average if they and the covariances are right.
 
     Args:
         states: what is true, shape (T, B, H).
@@ -159,13 +140,13 @@ def nees(states, means, covariances):
         (z - m)^T V^{-1} (z - m), shape (T, B).
 
     Raises:
-        ValueError: if a shape does not fit, or a covariance is singular or none.
+        ValueError: if a shape does not fit, or a covariance is singular or has a negative eigenvalue.
     """
     doors.sequences("states", states, "H")
-    doors.shape("means", means, states.shape)
     T, B, H = states.shape
-    doors.shape("covariances", covariances, (T, B if tuple(covariances.shape[1:2]) != (1,) else 1, H, H))
-    gaussians.check_definite("covariances", covariances)
+    doors.shape("means", means, (T, B, H))
+    doors.shape("covariances", covariances, (T, 1 if covariances.shape[1:2] == (1,) else B, H, H))
+    check_definite("covariances", covariances)
     error = states - means
     solved = torch.linalg.solve(torch.broadcast_to(covariances, (*error.shape, error.shape[-1])), error[..., None])
     return (error * solved[..., 0]).sum(dim=-1)
@@ -173,6 +154,6 @@ def nees(states, means, covariances):
 
 def _finish(given: Problem, m, V, p, P, A, C, e, S, K):
     precisions = kalman.inverse(S)
-    tape = kalman.Tape(given._replace(A=A, C=C), m, V, p, P, e, precisions, K)
+    tape = kalman.Tape(given._replace(A=A, C=C, linearised=True), m, V, p, P, e, precisions, K)
     shown = m[1:] if given.real is None else torch.where(given.real, m[1:], 0)
     return kalman.Filtered(shown, V[1:], kalman.log_likelihood(given, e, S, precisions)), tape

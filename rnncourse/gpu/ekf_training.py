@@ -5,6 +5,7 @@ The derivative of the output by all weights is carried forward, step by step, fr
 with one for each unit, the decoupled one, which forgets how the weights of different units covary.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch.func import jacrev, vmap
 from rnncourse import doors
 from rnncourse.gpu import graph
 from rnncourse.gpu.cells import Cell
-from rnncourse.gpu.gaussians import symmetric
+from rnncourse.gpu.gaussians import check_covariance, check_definite, symmetric
 from rnncourse.params import ModelParams, ReadoutParams, RNNParams
 
 GROUPS = ("global", "unit")
@@ -24,8 +25,9 @@ class Learner(NamedTuple):
 
     Attributes:
         params: the mean of the weights, as a model; its initial state is never learned.
-        covariances: of the weights, one for each group of them, in the order of :func:`flat`: one of
-            shape (N, N) for "global", for "unit" H of (D + H + 1, D + H + 1), then O of (H + 1, H + 1).
+        covariances: of the weights before the next sample, their drift included; one for each group of
+            them, in the order of :func:`flat`: one of shape (N, N) for "global", for "unit" H of
+            (D + H + 1, D + H + 1), then O of (H + 1, H + 1).
         hidden: h_t, shape (B, H).
         influence: dh_t by the weights of the cell, in the order of :func:`flat`, shape (B, H, H (D + H + 1)).
     """
@@ -41,7 +43,7 @@ def start(params: ModelParams, spread: float = 0.1, groups: str = "global", batc
 
     Args:
         params: a vanilla cell and its readout.
-        spread: the variance of every weight.
+        spread: the variance of every weight before the first sample.
         groups: "global" or "unit".
         batch: B, the number of sequences that are learned side by side.
 
@@ -49,12 +51,14 @@ def start(params: ModelParams, spread: float = 0.1, groups: str = "global", batc
         The learner before its first sample, outside every graph of autograd's.
 
     Raises:
-        ValueError: if it is no vanilla cell, there are no such groups, or the spread is not above 0.
+        ValueError: if it is no vanilla cell, there are no such groups, no sequence, or the spread is no
+            finite number above 0.
     """
     if not isinstance(params.cell, RNNParams):
         raise ValueError(f"params.cell: forward mode is written for RNNParams, got {type(params.cell).__name__}")
     doors.one_of("groups", groups, GROUPS)
-    if not spread > 0:
+    doors.at_least("batch", batch, 1)
+    if not 0 < spread < math.inf:
         raise ValueError(f"spread: expected a variance above 0, got {spread!r}")
     params = graph.cut(params)
     (H, D), O = params.cell.input_weights.shape, len(params.readout.bias)
@@ -72,12 +76,13 @@ def step(cell: Cell, learner: Learner, x, y, noise, drift: float = 0.0, seen=Non
         learner: what is known so far.
         x: x_t, shape (B, D).
         y: y_t, shape (B, O).
-        noise: R, the covariance of an output about the network's, shape (O, O).
+        noise: R, the covariance of an output about the network's, positive definite, shape (O, O).
         drift: q, the variance by which every weight may wander from sample to sample.
-        seen: which entries of y count, shape (B, O); all unless given. The others may hold NaN.
+        seen: which entries of y count, booleans, shape (B, O); all unless given. The others may hold NaN.
 
     Returns:
-        ``(learner, prediction)``: the prediction, shape (B, O), was made before y was looked at.
+        ``(learner, prediction)``: the prediction, shape (B, O), was made before y was looked at. Nothing
+        is checked here: :func:`run` has the doors.
     """
     params, spreads, before, influence = learner
     h, influence = _advance(cell, params, x, before, influence)
@@ -114,7 +119,7 @@ def learn(covariances: tuple, J, e, R, drift: float = 0.0):
 
 
 def derivative(params: ModelParams, influence, hidden):
-    """How the output depends on every weight, in the order of :func:`flat`, :eq:`eq-ekf-weights-jacobian`.
+    """How the output W_y h_t + b_y depends on the weights, ordered as in :func:`flat`, :eq:`eq-ekf-weights-jacobian`.
 
     Args:
         params: the model.
@@ -164,24 +169,28 @@ def run(cell: Cell, learner: Learner, inputs, targets, noise, drift: float = 0.0
         learner: from :func:`start`, or from the pass before, with :func:`rewound`.
         inputs: x, shape (T, B, D).
         targets: y, shape (T, B, O); where not observed it may hold anything, NaN included.
-        noise: R, shape (O, O).
-        drift: q.
-        observed: booleans, shape (T, B, O); all unless given.
+        noise: R, positive definite, shape (O, O).
+        drift: q, 0 or more.
+        observed: booleans, shape (T, B) or (T, B, O); all unless given.
 
     Returns:
         ``(learner, predictions)``: each prediction was made before its target was looked at, shape (T, B, O).
 
     Raises:
-        ValueError: if a shape does not fit, or an entry that counts is not finite.
+        ValueError: if a shape does not fit, an entry that counts is not finite, the noise is no positive
+            definite covariance, the drift no variance, or ``observed`` not of booleans.
     """
     doors.sequences("inputs", inputs, learner.params.cell.input_weights.shape[1])
     T, B, _ = inputs.shape
     O = len(learner.params.readout.bias)
     doors.shape("targets", targets, (T, B, O))
     doors.shape("noise", noise, (O, O))
+    check_covariance("noise", noise)
+    check_definite("noise", noise)
+    if not 0 <= drift < math.inf:
+        raise ValueError(f"drift: expected a variance, 0 or more, got {drift!r}")
     doors.shape("learner.hidden", learner.hidden, (B, "H"))
-    seen = torch.ones_like(targets, dtype=torch.bool) if observed is None else observed
-    doors.shape("observed", seen, tuple(targets.shape))
+    seen = _seen(observed, targets)
     y = torch.where(seen, targets, 0)
     doors.finite("inputs", inputs)
     doors.finite("targets", y)
@@ -247,3 +256,14 @@ def _read_parts(row, H: int) -> tuple:
 def _read(row, h):
     W_y, b_y = _read_parts(row, len(h))
     return W_y @ h + b_y
+
+
+def _seen(observed, targets) -> torch.Tensor:
+    """What counts, entry by entry; the same words as at the doors of the other filters."""
+    if observed is None:
+        return torch.ones_like(targets, dtype=torch.bool)
+    seen = torch.as_tensor(observed, device=targets.device)
+    if seen.dtype != torch.bool:
+        raise ValueError(f"observed: expected booleans, got {seen.dtype}")
+    doors.shape("observed", seen, tuple(targets.shape[: max(seen.ndim, 2)]))
+    return torch.broadcast_to(seen if seen.ndim == 3 else seen[:, :, None], targets.shape)

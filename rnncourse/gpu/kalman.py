@@ -223,7 +223,7 @@ def means(given: Problem, gains) -> tuple:
     Returns:
         ``(m, p, e)``: means of z_0..z_T after each update; before it; the surprises.
     """
-    _, A, C, _, _, first, _, y, _, drive, seen, real = given
+    _, A, C, _, _, first, _, y, _, drive, seen, real, _ = given
     m, p, e = [first], [], []
     for t in range(len(y)):
         before = apply(A[t], m[t]) + drive[t]

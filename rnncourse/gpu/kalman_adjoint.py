@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from rnncourse.gpu.kalman import Tape
-from rnncourse.gpu.lds_entry import apply
+from rnncourse.gpu.lds_entry import apply, check_linear
 
 
 class Adjoint(NamedTuple):
@@ -42,7 +42,11 @@ def sweep(tape: Tape) -> Adjoint:
 
     Returns:
         The derivatives. In padding they are zero.
+
+    Raises:
+        ValueError: if the tape is that of an extended filter.
     """
+    check_linear(tape.problem)
     given, K, precisions = tape.problem, tape.gains, tape.precisions
     mu, M = torch.zeros_like(tape.means[0]), torch.zeros_like(tape.covariances[0])
     if given.real is not None:  # sequences that end apart curve apart

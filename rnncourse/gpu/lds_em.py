@@ -8,7 +8,7 @@ import torch
 from rnncourse import doors
 from rnncourse.gpu import kalman, smoother
 from rnncourse.gpu.gaussians import divide, symmetric
-from rnncourse.gpu.lds_entry import grouped
+from rnncourse.gpu.lds_entry import check_linear, grouped
 from rnncourse.lds_params import LDSParams
 
 
@@ -92,8 +92,10 @@ def iterate(tape: kalman.Tape, moments: smoother.Smoothed, keep: tuple = ()) -> 
         The new parameters.
 
     Raises:
-        ValueError: if a matrix changes with time, or a name to keep is unknown.
+        ValueError: if a matrix changes with time, a name to keep is unknown, or the tape is that of an
+            extended filter.
     """
+    check_linear(tape.problem)
     old = tape.problem.params
     for name in keep:
         doors.one_of("keep", name, LDSParams._fields)

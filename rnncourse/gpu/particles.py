@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from rnncourse import doors
-from rnncourse.gpu import ekf, gaussians
-from rnncourse.gpu.lds_entry import enter
+from rnncourse.gpu import gaussians
+from rnncourse.gpu.lds_entry import enter, pair
 from rnncourse.lds_params import LDSParams
 
 SCHEMES = ("multinomial", "stratified", "systematic", "residual")
@@ -36,8 +36,9 @@ class Crowd(NamedTuple):
         covariances: shape (T, B, H, H).
         log_likelihood: estimate of log p(y_1..y_T), in nats, shape (B,).
         effective: how many equally weighted particles the weights are worth, shape (T, B).
-        particles: of the last real step, after its resampling if there was one, shape (B, N, H).
-        weights: theirs, which sum to one, shape (B, N).
+        particles: of the last real step, after it was resampled, if it was; shape (B, N, H).
+        weights: theirs, which sum to one, shape (B, N). The moments are those of before: after a resampling,
+            the weighted mean of the particles is near the last mean, and not the same.
     """
 
     means: torch.Tensor
@@ -64,7 +65,7 @@ def forward(
     Args:
         params: the matrices of the network and its noises; they may change with time.
         outputs: y, shape (T, B, O). Where not observed, and in padding, it may hold anything, NaN included.
-        draws: the random numbers; they say how many particles there are.
+        draws: the random numbers; they say how many particles there are, and take the type of the parameters.
         inputs: x, shape (T, B, D); may be left out where D is 0.
         observed: booleans, shape (T, B) or (T, B, O): what was seen; all unless given.
         lengths: real steps of each sequence, shape (B,); all T unless given.
@@ -76,28 +77,25 @@ def forward(
         What the particles say.
 
     Raises:
-        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is so
-            far off that no particle has a density above zero.
+        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is
+            so far off that its density is zero for every particle.
     """
-    g, f = (one.function for one in ekf.pair(functions))
+    g, f = (one.function for one in pair(functions))
     doors.one_of("scheme", scheme, SCHEMES)
     given = enter(params, outputs, inputs, observed, lengths)
-    (T, B, _), H, N = given.outputs.shape, given.mean.shape[1], draws.start.shape[1]
-    for name, array, size in zip(draws._fields, draws, ((B, N, H), (T, B, N, H), (T, B, N)), strict=True):
-        doors.shape(name, array, size)
-    doors.at_least("count", N, 1)
+    (T, B, _), H = given.outputs.shape, given.mean.shape[1]
+    draws, N = _checked(draws, T, B, H, given.mean), draws.start.shape[1]
     gaussians.check_definite("output_noise", given.R)
-    draws = Draws(*(part.to(given.mean) for part in draws))
     z = given.mean[:, None] + draws.start @ _root(given.covariance)
     logs, total, said = torch.zeros(B, N).to(z) - math.log(N), torch.zeros(B).to(z), []
     for t in range(T):
         alive = torch.ones(B, dtype=torch.bool, device=z.device) if given.real is None else given.real[t, :, 0]
         moved = g(z @ given.A[t].mT + given.drive[t][:, None]) + draws.moves[t] @ _root(given.Q[t])
         after, gained = weigh(logs, fit(moved, given.C[t], given.R[t], given.outputs[t], given.seen[t], f))
-        if not torch.isfinite(gained[alive]).all():
-            raise ValueError(f"outputs: no particle explains what is seen at step {t}; is it on the model's scale?")
         weights = torch.exp(after)
         said.append((*moments(moved, weights), 1 / (weights**2).sum(dim=1)))
+        if not gained[alive].isfinite().all():
+            raise ValueError(f"outputs: so far off at step {t + 1} that no particle has a density above zero")
         total = total + torch.where(alive, gained, 0)
         z, logs = torch.where(alive[:, None, None], moved, z), torch.where(alive[:, None], after, logs)
         for b in torch.nonzero(alive & (said[-1][2] < threshold * N))[:, 0].tolist():
@@ -121,7 +119,12 @@ def draw(rng: np.random.Generator, steps: int, size: int, count: int, states: in
 
     Returns:
         The numbers.
+
+    Raises:
+        ValueError: if one of the sizes is no whole number above 0.
     """
+    for name, value in zip(("steps", "size", "count", "states"), (steps, size, count, states), strict=True):
+        doors.at_least(name, value, 1)
     start, moves = rng.standard_normal((size, count, states)), rng.standard_normal((steps, size, count, states))
     return Draws(*map(torch.from_numpy, (start, moves, rng.random((steps, size, count)))))
 
@@ -190,19 +193,44 @@ def resample(weights, uniforms, scheme: str = "systematic"):
         Which particle stands at each place, shape (N,).
 
     Raises:
-        ValueError: if a shape does not fit, these are no weights, or there is no such scheme.
+        ValueError: if a shape does not fit, the weights are none, a uniform is outside [0, 1), or there is no
+            such scheme.
     """
     doors.one_of("scheme", scheme, SCHEMES)
-    doors.shape("weights", weights, ("N",))
-    if not (weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):
-        raise ValueError("weights: expected numbers >= 0 that sum to one")
+    _check_weights(weights)
     doors.shape("uniforms", uniforms, weights.shape)
+    _check_uniforms(uniforms)
     N = len(weights)
     if scheme == "residual":
         return _residual(weights, uniforms)
     if scheme == "systematic":
         return _systematic(weights, uniforms[0])
     return _invert(weights, uniforms if scheme == "multinomial" else (torch.arange(N).to(weights) + uniforms) / N)
+
+
+def _checked(draws: Draws, T: int, B: int, H: int, like) -> Draws:
+    """The random numbers, looked at, in the type of the parameters."""
+    doors.shape("start", draws.start, (B, "N", H))
+    N = draws.start.shape[1]
+    if not N:
+        raise ValueError("start: expected at least one particle, got none")
+    doors.shape("moves", draws.moves, (T, B, N, H))
+    doors.shape("uniforms", draws.uniforms, (T, B, N))
+    doors.finite("start", draws.start)
+    doors.finite("moves", draws.moves)
+    _check_uniforms(draws.uniforms)
+    return Draws(*(part.to(like) for part in draws))
+
+
+def _check_weights(weights) -> None:
+    doors.shape("weights", weights, ("N",))
+    if not (len(weights) and weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):  # a NaN fails, too
+        raise ValueError("weights: expected numbers, none below zero, that sum to one")
+
+
+def _check_uniforms(uniforms) -> None:
+    if not (uniforms.min() >= 0 and uniforms.max() < 1):
+        raise ValueError("uniforms: expected numbers in [0, 1)")
 
 
 def _root(S):

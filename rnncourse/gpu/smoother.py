@@ -28,7 +28,7 @@ def rts(tape: Tape) -> Smoothed:
     """Rauch, Tung and Striebel's smoother, :eq:`eq-rts` and :eq:`eq-rts-cross`.
 
     Args:
-        tape: from ``kalman.forward``.
+        tape: from ``kalman.forward``, or from ``ekf.forward``: then it is the extended smoother.
 
     Returns:
         The moments of every state given all outputs.
@@ -64,6 +64,9 @@ def adjoint(tape: Tape) -> Smoothed:
 
     Returns:
         The moments of every state given all outputs.
+
+    Raises:
+        ValueError: if the tape is that of an extended filter.
     """
     back, A = kalman_adjoint.sweep(tape), grouped(tape.problem.A)
     F, P = grouped(tape.covariances), grouped(tape.predicted_covariances)

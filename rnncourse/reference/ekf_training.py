@@ -5,6 +5,7 @@ weights this is the global filter; with one for each unit, the decoupled one, wh
 weights of different units covary.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from rnncourse import doors
 from rnncourse.params import ModelParams, ReadoutParams, RNNParams
 from rnncourse.reference import jacobians, rtrl, unroll
 from rnncourse.reference.cells import Cell
-from rnncourse.reference.gaussians import symmetric
+from rnncourse.reference.gaussians import check_covariance, check_definite, symmetric
 
 GROUPS = ("global", "unit")
 
@@ -23,8 +24,9 @@ class Learner(NamedTuple):
 
     Attributes:
         params: the mean of the weights, as a model; its initial state is never learned.
-        covariances: of the weights, one for each group of them, in the order of :func:`flat`: one of
-            shape (N, N) for "global", for "unit" H of (D + H + 1, D + H + 1), then O of (H + 1, H + 1).
+        covariances: of the weights before the next sample, their drift included; one for each group of
+            them, in the order of :func:`flat`: one of shape (N, N) for "global", for "unit" H of
+            (D + H + 1, D + H + 1), then O of (H + 1, H + 1).
         hidden: h_t, shape (B, H).
         influence: dh_t by the weights, from ``rtrl``.
     """
@@ -40,7 +42,7 @@ def start(params: ModelParams, spread: float = 0.1, groups: str = "global", batc
 
     Args:
         params: a vanilla cell and its readout.
-        spread: the variance of every weight.
+        spread: the variance of every weight before the first sample.
         groups: "global" or "unit".
         batch: B, the number of sequences that are learned side by side.
 
@@ -48,12 +50,14 @@ def start(params: ModelParams, spread: float = 0.1, groups: str = "global", batc
         The learner before its first sample.
 
     Raises:
-        ValueError: if it is no vanilla cell, there are no such groups, or the spread is not above 0.
+        ValueError: if it is no vanilla cell, there are no such groups, no sequence, or the spread is no
+            finite number above 0.
     """
     if not isinstance(params.cell, RNNParams):
         raise ValueError(f"params.cell: forward mode is written for RNNParams, got {type(params.cell).__name__}")
     doors.one_of("groups", groups, GROUPS)
-    if not spread > 0:
+    doors.at_least("batch", batch, 1)
+    if not 0 < spread < math.inf:
         raise ValueError(f"spread: expected a variance above 0, got {spread!r}")
     (H, D), O = params.cell.input_weights.shape, len(params.readout.bias)
     sizes = [H * (D + H + 1) + O * (H + 1)] if groups == "global" else [D + H + 1] * H + [H + 1] * O
@@ -69,12 +73,13 @@ def step(cell: Cell, learner: Learner, x, y, noise, drift: float = 0.0, seen=Non
         learner: what is known so far.
         x: x_t, shape (B, D).
         y: y_t, shape (B, O).
-        noise: R, the covariance of an output about the network's, shape (O, O).
+        noise: R, the covariance of an output about the network's, positive definite, shape (O, O).
         drift: q, the variance by which every weight may wander from sample to sample.
-        seen: which entries of y count, shape (B, O); all unless given. The others may hold NaN.
+        seen: which entries of y count, booleans, shape (B, O); all unless given. The others may hold NaN.
 
     Returns:
-        ``(learner, prediction)``: the prediction, shape (B, O), was made before y was looked at.
+        ``(learner, prediction)``: the prediction, shape (B, O), was made before y was looked at. Nothing
+        is checked here: :func:`run` has the doors.
     """
     params, spreads, before, influence = learner
     hidden, _, tape = unroll.forward(cell, params.cell, x[None], before)
@@ -113,7 +118,7 @@ def learn(covariances: tuple, J, e, R, drift: float = 0.0):
 
 
 def derivative(params: ModelParams, influence: rtrl.Influence, hidden):
-    """How the output depends on every weight, in the order of :func:`flat`, :eq:`eq-ekf-weights-jacobian`.
+    """How the output W_y h_t + b_y depends on the weights, ordered as in :func:`flat`, :eq:`eq-ekf-weights-jacobian`.
 
     Args:
         params: the model.
@@ -173,24 +178,28 @@ def run(cell: Cell, learner: Learner, inputs, targets, noise, drift: float = 0.0
         learner: from :func:`start`, or from the pass before, with :func:`rewound`.
         inputs: x, shape (T, B, D).
         targets: y, shape (T, B, O); where not observed it may hold anything, NaN included.
-        noise: R, shape (O, O).
-        drift: q.
-        observed: booleans, shape (T, B, O); all unless given.
+        noise: R, positive definite, shape (O, O).
+        drift: q, 0 or more.
+        observed: booleans, shape (T, B) or (T, B, O); all unless given.
 
     Returns:
         ``(learner, predictions)``: each prediction was made before its target was looked at, shape (T, B, O).
 
     Raises:
-        ValueError: if a shape does not fit, or an entry that counts is not finite.
+        ValueError: if a shape does not fit, an entry that counts is not finite, the noise is no positive
+            definite covariance, the drift no variance, or ``observed`` not of booleans.
     """
     doors.sequences("inputs", inputs, learner.params.cell.input_weights.shape[1])
     T, B, _ = inputs.shape
     O = len(learner.params.readout.bias)
     doors.shape("targets", targets, (T, B, O))
     doors.shape("noise", noise, (O, O))
+    check_covariance("noise", noise)
+    check_definite("noise", noise)
+    if not 0 <= drift < math.inf:
+        raise ValueError(f"drift: expected a variance, 0 or more, got {drift!r}")
     doors.shape("learner.hidden", learner.hidden, (B, "H"))
-    seen = np.ones(targets.shape, bool) if observed is None else observed
-    doors.shape("observed", seen, targets.shape)
+    seen = _seen(observed, targets.shape)
     y = np.where(seen, targets, 0)
     doors.finite("inputs", inputs)
     doors.finite("targets", y)
@@ -212,3 +221,12 @@ def rewound(learner: Learner) -> Learner:
     batch, H = learner.hidden.shape
     hidden = np.array(np.broadcast_to(learner.params.initial_state, (batch, H)))
     return learner._replace(hidden=hidden, influence=rtrl.start(learner.params.cell, batch))
+
+
+def _seen(observed, shape: tuple) -> np.ndarray:
+    """What counts, entry by entry; the same words as at the doors of the other filters."""
+    seen = np.ones(shape, bool) if observed is None else np.asarray(observed)
+    if seen.dtype != bool:
+        raise ValueError(f"observed: expected booleans, got {seen.dtype}")
+    doors.shape("observed", seen, shape[: max(seen.ndim, 2)])
+    return np.broadcast_to(seen if seen.ndim == 3 else seen[:, :, None], shape)

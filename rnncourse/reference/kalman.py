@@ -225,7 +225,7 @@ def means(given: Problem, gains) -> tuple:
     Returns:
         ``(m, p, e)``: means of z_0..z_T after each update; before it; the surprises.
     """
-    _, A, C, _, _, first, _, y, _, drive, seen, real = given
+    _, A, C, _, _, first, _, y, _, drive, seen, real, _ = given
     m = np.empty((len(y) + 1, *first.shape), np.result_type(first, gains, y, drive))
     p, e = np.empty_like(m[1:]), np.empty(y.shape, m.dtype)
     m[0], whole = first, bool(seen.all())

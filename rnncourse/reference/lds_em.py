@@ -9,7 +9,7 @@ from rnncourse import doors
 from rnncourse.lds_params import LDSParams
 from rnncourse.reference import kalman, smoother
 from rnncourse.reference.gaussians import divide, symmetric
-from rnncourse.reference.lds_entry import grouped
+from rnncourse.reference.lds_entry import check_linear, grouped
 
 
 class Fit(NamedTuple):
@@ -92,8 +92,10 @@ def iterate(tape: kalman.Tape, moments: smoother.Smoothed, keep: tuple = ()) -> 
         The new parameters.
 
     Raises:
-        ValueError: if a matrix changes with time, or a name to keep is unknown.
+        ValueError: if a matrix changes with time, a name to keep is unknown, or the tape is that of an
+            extended filter.
     """
+    check_linear(tape.problem)
     old = tape.problem.params
     for name in keep:
         doors.one_of("keep", name, LDSParams._fields)

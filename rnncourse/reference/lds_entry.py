@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnncourse import doors, lds_params, masks
+from rnncourse.reference import activations
 from rnncourse.reference.gaussians import check_covariance, symmetric
 from rnncourse.reference.unroll import as_floats
 
@@ -31,6 +32,7 @@ class Problem(NamedTuple):
         drive: W_x x_t, shape (T, B, H).
         seen: which entries of y count, shape (T, B, O).
         real: which steps are no padding, shape (T, B, 1), or None if all are real.
+        linearised: whether A and C are Jacobians, as in a tape of ``ekf.forward``.
     """
 
     params: lds_params.LDSParams
@@ -45,6 +47,7 @@ class Problem(NamedTuple):
     drive: np.ndarray
     seen: np.ndarray
     real: np.ndarray | None
+    linearised: bool = False
 
 
 def enter(params: lds_params.LDSParams, outputs, inputs=None, observed=None, lengths=None) -> Problem:
@@ -87,6 +90,39 @@ def enter(params: lds_params.LDSParams, outputs, inputs=None, observed=None, len
     mean = np.broadcast_to(params.initial_mean, (B, len(P)))
     P = P if shared else np.broadcast_to(P, (B, *P.shape))
     return Problem(params, A, C, Q, R, mean, P, y, x, drive, seen, real)
+
+
+def check_linear(given: Problem) -> None:
+    """Check that a tape is that of a linear system, before something is done that holds for no other.
+
+    Args:
+        given: the problem of the tape.
+
+    Raises:
+        ValueError: if A and C are Jacobians.
+    """
+    if given.linearised:
+        raise ValueError("tape: expected that of a linear system, got one of ekf.forward, which is for smoother.rts")
+
+
+def pair(functions: tuple) -> tuple:
+    """Look up the two functions of a stochastic RNN.
+
+    Args:
+        functions: names of g, which makes the state, and of f, which makes the output.
+
+    Returns:
+        Their activations.
+
+    Raises:
+        ValueError: if they are not two, or there is none of that name.
+    """
+    if isinstance(functions, str) or len(functions) != 2:
+        raise ValueError(f"functions: expected two names, of g and of f, got {functions!r}")
+    for name in functions:
+        doors.one_of("functions", name, activations.ACTIVATIONS)
+    g, f = functions
+    return activations.get(g), activations.get(f)
 
 
 def apply(matrix, rows) -> np.ndarray:

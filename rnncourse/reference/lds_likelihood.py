@@ -56,7 +56,7 @@ def backward(tape: kalman.Tape, d_log_likelihood=None) -> Gradients:
         The gradients.
 
     Raises:
-        ValueError: if the weights do not fit.
+        ValueError: if the weights do not fit, or the tape is that of an extended filter.
     """
     given, back = tape.problem, kalman_adjoint.sweep(tape)
     _T, B, _ = given.outputs.shape

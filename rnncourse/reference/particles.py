@@ -1,13 +1,14 @@
 """The bootstrap particle filter: a crowd of guesses, moved by the model and weighed by what is seen."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference import ekf, gaussians
-from rnncourse.reference.lds_entry import enter
+from rnncourse.reference import gaussians
+from rnncourse.reference.lds_entry import enter, pair
 
 SCHEMES = ("multinomial", "stratified", "systematic", "residual")
 
@@ -34,8 +35,9 @@ class Crowd(NamedTuple):
         covariances: shape (T, B, H, H).
         log_likelihood: estimate of log p(y_1..y_T), in nats, shape (B,).
         effective: how many equally weighted particles the weights are worth, shape (T, B).
-        particles: of the last real step, after its resampling if there was one, shape (B, N, H).
-        weights: theirs, which sum to one, shape (B, N).
+        particles: of the last real step, after it was resampled, if it was; shape (B, N, H).
+        weights: theirs, which sum to one, shape (B, N). The moments are those of before: after a resampling,
+            the weighted mean of the particles is near the last mean, and not the same.
     """
 
     means: np.ndarray
@@ -62,7 +64,7 @@ def forward(
     Args:
         params: the matrices of the network and its noises; they may change with time.
         outputs: y, shape (T, B, O). Where not observed, and in padding, it may hold anything, NaN included.
-        draws: the random numbers; they say how many particles there are.
+        draws: the random numbers; they say how many particles there are, and take the type of the parameters.
         inputs: x, shape (T, B, D); may be left out where D is 0.
         observed: booleans, shape (T, B) or (T, B, O): what was seen; all unless given.
         lengths: real steps of each sequence, shape (B,); all T unless given.
@@ -74,33 +76,30 @@ def forward(
         What the particles say.
 
     Raises:
-        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is so
-            far off that no particle has a density above zero.
+        ValueError: if anything does not fit, naming it, the noise of the output is singular, or an output is
+            so far off that its density is zero for every particle.
     """
-    g, f = (one.function for one in ekf.pair(functions))
+    g, f = (one.function for one in pair(functions))
     doors.one_of("scheme", scheme, SCHEMES)
     given = enter(params, outputs, inputs, observed, lengths)
-    (T, B, _), H, N = given.outputs.shape, given.mean.shape[1], draws.start.shape[1]
-    for name, array, size in zip(draws._fields, draws, ((B, N, H), (T, B, N, H), (T, B, N)), strict=True):
-        doors.shape(name, array, size)
-    doors.at_least("count", N, 1)
+    (T, B, _), H = given.outputs.shape, given.mean.shape[1]
+    draws, N = _checked(draws, T, B, H, given.mean), draws.start.shape[1]
     gaussians.check_definite("output_noise", given.R)
-    draws = Draws(*(part.astype(given.mean.dtype, copy=False) for part in draws))
     z = given.mean[:, None] + draws.start @ _root(given.covariance)
-    logs, total, said = np.full((B, N), -np.log(N), z.dtype), np.zeros(B, z.dtype), []
+    logs, total, said = np.full((B, N), -math.log(N), z.dtype), np.zeros(B, z.dtype), []
     for t in range(T):
         alive = np.ones(B, bool) if given.real is None else given.real[t, :, 0]
         moved = g(z @ given.A[t].mT + given.drive[t][:, None]) + draws.moves[t] @ _root(given.Q[t])
         after, gained = weigh(logs, fit(moved, given.C[t], given.R[t], given.outputs[t], given.seen[t], f))
-        if not np.isfinite(gained[alive]).all():
-            raise ValueError(f"outputs: no particle explains what is seen at step {t}; is it on the model's scale?")
         weights = np.exp(after)
         said.append((*moments(moved, weights), 1 / (weights**2).sum(axis=1)))
+        if not np.isfinite(gained[alive]).all():
+            raise ValueError(f"outputs: so far off at step {t + 1} that no particle has a density above zero")
         total += np.where(alive, gained, 0)
         z, logs = np.where(alive[:, None, None], moved, z), np.where(alive[:, None], after, logs)
         for b in np.flatnonzero(alive & (said[-1][2] < threshold * N)):
             z[b] = z[b][resample(weights[b], draws.uniforms[t, b], scheme)]
-            logs[b] = -np.log(N)
+            logs[b] = -math.log(N)
     means, covariances, effective = map(np.stack, zip(*said, strict=True))
     if given.real is not None:
         means, covariances = np.where(given.real, means, 0), np.where(given.real[..., None], covariances, 0)
@@ -119,7 +118,12 @@ def draw(rng: np.random.Generator, steps: int, size: int, count: int, states: in
 
     Returns:
         The numbers.
+
+    Raises:
+        ValueError: if one of the sizes is no whole number above 0.
     """
+    for name, value in zip(("steps", "size", "count", "states"), (steps, size, count, states), strict=True):
+        doors.at_least(name, value, 1)
     start, moves = rng.standard_normal((size, count, states)), rng.standard_normal((steps, size, count, states))
     return Draws(start, moves, rng.random((steps, size, count)))
 
@@ -140,7 +144,7 @@ def fit(particles, C, R, y, seen, f):
     """
     error = np.where(seen[:, None], y[:, None] - f(particles @ C.mT), 0)
     distance = ((error @ np.linalg.inv(R)) * error).sum(axis=-1)
-    size = gaussians.log_determinant(R) + seen.sum(axis=-1).astype(R.dtype) * float(np.log(2 * np.pi))
+    size = gaussians.log_determinant(R) + seen.sum(axis=-1).astype(distance.dtype) * math.log(2 * math.pi)
     return -0.5 * (distance + np.broadcast_to(size, len(y))[:, None])
 
 
@@ -188,19 +192,44 @@ def resample(weights, uniforms, scheme: str = "systematic"):
         Which particle stands at each place, shape (N,).
 
     Raises:
-        ValueError: if a shape does not fit, these are no weights, or there is no such scheme.
+        ValueError: if a shape does not fit, the weights are none, a uniform is outside [0, 1), or there is no
+            such scheme.
     """
     doors.one_of("scheme", scheme, SCHEMES)
-    doors.shape("weights", weights, ("N",))
-    if not (weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):
-        raise ValueError("weights: expected numbers >= 0 that sum to one")
+    _check_weights(weights)
     doors.shape("uniforms", uniforms, weights.shape)
+    _check_uniforms(uniforms)
     N = len(weights)
     if scheme == "residual":
         return _residual(weights, uniforms)
     if scheme == "systematic":
         return _systematic(weights, uniforms[0])
     return _invert(weights, uniforms if scheme == "multinomial" else (np.arange(N) + uniforms) / N)
+
+
+def _checked(draws: Draws, T: int, B: int, H: int, like) -> Draws:
+    """The random numbers, looked at, in the type of the parameters."""
+    doors.shape("start", draws.start, (B, "N", H))
+    N = draws.start.shape[1]
+    if not N:
+        raise ValueError("start: expected at least one particle, got none")
+    doors.shape("moves", draws.moves, (T, B, N, H))
+    doors.shape("uniforms", draws.uniforms, (T, B, N))
+    doors.finite("start", draws.start)
+    doors.finite("moves", draws.moves)
+    _check_uniforms(draws.uniforms)
+    return Draws(*(part.astype(like.dtype, copy=False) for part in draws))
+
+
+def _check_weights(weights) -> None:
+    doors.shape("weights", weights, ("N",))
+    if not (len(weights) and weights.min() >= 0 and abs(weights.sum() - 1) < 1e-4):  # a NaN fails, too
+        raise ValueError("weights: expected numbers, none below zero, that sum to one")
+
+
+def _check_uniforms(uniforms) -> None:
+    if not (uniforms.min() >= 0 and uniforms.max() < 1):
+        raise ValueError("uniforms: expected numbers in [0, 1)")
 
 
 def _root(S):
