@@ -444,6 +444,17 @@ def test_bad_observations_are_refused(form, x, lengths, says):
         form.forward(GOOD, x, lengths)
 
 
+def test_covariances_are_held_to_symmetry_state_by_state():
+    def model(lower, first=1.0):
+        covariances = np.array([first * np.eye(2), [[1, 0], [lower, 1]], np.eye(2)])
+        return GOOD._replace(emission=Gaussian(np.ones((3, 2)), covariances))
+
+    assert hmm_params.check(model(1e-7)) == 3
+    for asymmetric in (model(1e-5), model(1e-5, first=1000.0)):
+        with pytest.raises(ValueError, match="symmetric"):
+            hmm_params.check(asymmetric)
+
+
 def test_a_covariance_that_is_none_is_refused():
     model = GOOD._replace(emission=Gaussian(np.ones((3, 2)), np.tile(-np.eye(2), (3, 1, 1))))
     with pytest.raises(ValueError, match=r"emission\.covariances: expected positive definite"):
