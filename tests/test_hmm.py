@@ -322,6 +322,9 @@ def test_zeros_that_the_model_demands_are_no_reason_for_logarithms():
     rng = np.random.default_rng(0)
     usual = hmm_params.init_categorical(rng, 2, 27)
     assert hmm.forward(usual, rng.integers(0, 27, (1000, 2)))[1].logs is None
+    sticky = HMMParams(np.full(2, 0.5), 0.998 * np.eye(2) + 0.001, Categorical(0.98 * np.eye(2) + 0.01))
+    restless = np.arange(1000)[:, None] % 2  # every step loses two digits, eight of them are few enough
+    assert hmm.forward(sticky, restless)[1].logs is None
 
 
 def test_tables_of_integers():
