@@ -37,6 +37,7 @@ def test_the_error_is_measured_by_the_largest_entry():
     [
         ("b", np.zeros(4), "b: expected shape (3,), got (4,)."),
         ("b", np.zeros((7, 3)), "b: expected shape (3,), got (7, 3). Did you forget to sum over the batch?"),
+        ("b", np.zeros((1, 3)), "b: expected shape (3,), got (1, 3)."),
         ("b", None, "b: expected an array of real numbers, got NoneType."),
         ("b", "text", "b: expected an array of real numbers, got str."),
         ("b", [[1, 2], [3]], "b: expected an array of real numbers, got list."),
@@ -45,6 +46,8 @@ def test_the_error_is_measured_by_the_largest_entry():
         ("b", np.zeros(3), "b is off by 100%: it is zero everywhere. Right so far: a."),
         ("b", -RIGHT["b"], "b is off by 200%: its sign is wrong. Right so far: a."),
         ("b", 0.25 * RIGHT["b"], "b is off by 75%: it is 0.25 times the right answer. Right so far: a."),
+        ("b", 1.002 * RIGHT["b"], "b is off by 0.2%: it is 1.002 times the right answer. Right so far: a."),
+        ("b", 1.00002 * RIGHT["b"], "b is off by 0.002%. Right so far: a."),
         ("a", RIGHT["a"].T, "a is off by 25%: it is the transpose of the right answer. Right so far: b."),
         ("a", np.full((2, 2), 99.0), "a is off by more than 1000%. Right so far: b."),
     ],

@@ -322,6 +322,9 @@ def test_zeros_that_the_model_demands_are_no_reason_for_logarithms():
     rng = np.random.default_rng(0)
     usual = hmm_params.init_categorical(rng, 2, 27)
     assert hmm.forward(usual, rng.integers(0, 27, (1000, 2)))[1].logs is None
+    sticky = HMMParams(np.full(2, 0.5), 0.998 * np.eye(2) + 0.001, Categorical(0.98 * np.eye(2) + 0.01))
+    restless = np.arange(1000)[:, None] % 2  # every step loses two digits, eight of them are few enough
+    assert hmm.forward(sticky, restless)[1].logs is None
 
 
 def test_tables_of_integers():
@@ -442,6 +445,17 @@ def test_bad_models_are_refused(form, says):
 def test_bad_observations_are_refused(form, x, lengths, says):
     with pytest.raises(ValueError, match=says):
         form.forward(GOOD, x, lengths)
+
+
+def test_covariances_are_held_to_symmetry_state_by_state():
+    def model(lower, first=1.0):
+        covariances = np.array([first * np.eye(2), [[1, 0], [lower, 1]], np.eye(2)])
+        return GOOD._replace(emission=Gaussian(np.ones((3, 2)), covariances))
+
+    assert hmm_params.check(model(1e-7)) == 3
+    for asymmetric in (model(1e-5), model(1e-5, first=1000.0)):
+        with pytest.raises(ValueError, match="symmetric"):
+            hmm_params.check(asymmetric)
 
 
 def test_a_covariance_that_is_none_is_refused():

@@ -14,7 +14,7 @@ from rnncourse import bridge, gpu, hmm_params
 from rnncourse.data import processes
 from rnncourse.hmm_params import Categorical, Gaussian, HMMParams
 from rnncourse.params import map_arrays
-from rnncourse.reference import baum_welch, emissions, hmm, hmm_chunks, hmm_gradient, lbfgs, viterbi
+from rnncourse.reference import baum_welch, emissions, hmm, hmm_chunks, hmm_gradient, hmm_log, lbfgs, viterbi
 
 KINDS = ("categorical", "gaussian")
 TRUE = HMMParams(
@@ -217,6 +217,11 @@ def test_only_symbols_have_counts_of_symbols():
     model = random_model(kind="gaussian")
     with pytest.raises(ValueError, match="params: expected Categorical"):
         hmm_gradient.free(model, draw(model, 3, 1))
+    for floor in (hmm_gradient, gpu.hmm_gradient):
+        with pytest.raises(ValueError, match="params: expected Categorical"):
+            floor.scores(model)
+        with pytest.raises(ValueError, match="scores: expected Categorical"):
+            floor.model(model)
 
 
 # Baum-Welch
@@ -265,6 +270,14 @@ def test_at_the_fixed_point_the_centred_gradient_is_zero():
     _, gradient = autograd(model, x, through_softmax=True)
     uses = hmm_gradient.free(model, x)[1].transition.sum(axis=1, keepdims=True)
     agree(uses * (new.transition - model.transition), gradient.transition, 1e-12)
+
+
+def test_steps_are_a_whole_number():
+    model, x = random_model(), draw(random_model(), 3, 1)
+    for floor, given in ((baum_welch, model), (gpu.baum_welch, bridge.to_torch(model))):
+        with pytest.raises(ValueError, match="steps: expected a whole number"):
+            floor.fit(given, x, steps=1.5)
+        assert floor.fit(given, x, steps=0) == (given, [])
 
 
 def test_a_state_that_is_never_visited_keeps_its_rows():
@@ -355,6 +368,37 @@ def test_lbfgs_accepts_no_rise_and_needs_no_more_than_it_did():
         assert abs(waves(ends[-1].point)[1]).max() < 1e-6
 
 
+@pytest.mark.parametrize("aside", [-1e-5, 1e-5])
+def test_lbfgs_accepts_neither_a_rise_nor_next_to_no_fall(aside):
+    """From the square root of 0.24 the first step leads to the same height on the other side."""
+
+    def bowl(x):
+        root = np.sqrt(x[0] ** 2 + 0.01)
+        return root, x / root
+
+    start = np.sqrt([0.24]) + aside
+    found = lbfgs.minimise(bowl, start, evaluations=2)
+    before, after = found.values
+    assert 0 < abs(after - before) < 5e-5 and (after > before) == (aside < 0)
+    agree(found.point, start, 0)
+    agree(lbfgs.minimise(bowl, start, 50, tolerance=1e-9).point, np.zeros(1), 1e-8)
+
+
+def test_lbfgs_learns_no_curvature_where_there_is_none():
+    def bent(x):
+        bend = np.maximum(x - 3, 0)
+        return (0.5 * bend**2 - x).sum(), bend - 1
+
+    with np.errstate(all="raise"):  # a straight line has no quotient of steps and slopes
+        agree(lbfgs.minimise(bent, np.zeros(1), 20, tolerance=1e-12).point, np.full(1, 4.0), 1e-12)
+
+
+def test_lbfgs_turns_back_where_its_memory_leads_up(monkeypatch):
+    monkeypatch.setattr(lbfgs, "_times_inverse", lambda pairs, g: -g)
+    found = lbfgs.minimise(lambda x: (0.35 * (x @ x), 0.7 * x), np.array([3.0, -2.0]), 200, tolerance=1e-10)
+    agree(found.point, np.zeros(2), 1e-9)
+
+
 def test_lbfgs_counts_every_call():
     calls = []
 
@@ -433,6 +477,28 @@ def test_chunks_pass_on_what_cannot_be():
         x[-1] = 2
         with pytest.raises(ValueError, match="step 99 of sequence 0 has probability zero"):
             hmm_chunks.posterior(model, x, chunk=chunk, warm=warm)
+
+
+def test_chunks_notice_an_underflow_that_is_forgotten_before_they_meet():
+    """Two groups of states, hardly ever left; but at eight steps in the middle of a chunk the symbols say: left."""
+    rng = np.random.default_rng(0)
+    blocks = rng.dirichlet(np.full(2, 5.0), (4, 2))
+    P = np.block([[blocks[0], 1e-40 * blocks[1]], [1e-40 * blocks[2], blocks[3]]])
+    C = np.kron(np.eye(2), rng.dirichlet(np.full(2, 5.0), 2))
+    model = HMMParams(np.array([0.5, 0.5, 0, 0]), P, Categorical(C))
+    x = rng.integers(0, 2, (400, 1))
+    assert not hmm_chunks.posterior(model, x, chunk=100, warm=32).exact
+    x[156:164:2] += 2
+    found = hmm_chunks.posterior(model, x, chunk=100, warm=32)
+    assert found.exact
+    agree(found.counts, hmm_log.backward(hmm_log.forward(model, x)[1]), 1e-10)
+
+
+def test_hilberts_distance_of_vectors_with_zeros():
+    d = hmm_chunks.hilbert
+    agree(d(np.array([1.0, 0, 2]), np.array([1.0, 0, 8])), np.array(np.log(4)), 1e-15)
+    assert d(np.array([1.0, 0]), np.ones(2)) == d(np.array([1.0, 0]), np.array([0, 1.0])) == np.inf
+    assert np.isnan(d(np.zeros(2), np.ones(2))) and np.isnan(d(np.zeros(2), np.zeros(2)))
 
 
 @verifies("eq-hmm-contraction", oracle="distances of vectors drawn at random")

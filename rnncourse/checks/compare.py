@@ -117,7 +117,8 @@ def as_array(name: str, value: Any, like: np.ndarray) -> np.ndarray:
     if array.shape != like.shape:
         flipped = array.ndim == 2 and array.T.shape == like.shape
         advice = " Is it the transpose?" if flipped else ""
-        advice = " Did you forget to sum over the batch?" if array.shape[1:] == like.shape else advice
+        batch = array.shape[1:] == like.shape and array.shape[0] > 1
+        advice = " Did you forget to sum over the batch?" if batch else advice
         raise Wrong(f"{name}: expected shape {like.shape}, got {array.shape}.{advice}")
     if not np.isfinite(array).all():
         raise Wrong(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} entries are NaN or infinite.")
@@ -155,7 +156,8 @@ def _resemblance(ours: np.ndarray, right: np.ndarray) -> str:
         return "it is the transpose of the right answer."
     factor = float((ours * right).sum() / (right * right).sum()) if right.any() else 0.0
     if factor and relative_error(ours, factor * right) < TOLERANCE:
-        return "its sign is wrong." if abs(factor + 1) < TOLERANCE else f"it is {factor:.4g} times the right answer."
+        said = "" if f"{factor:.4g}" == "1" else f"it is {factor:.4g} times the right answer."
+        return "its sign is wrong." if abs(factor + 1) < TOLERANCE else said
     return ""
 
 

@@ -56,6 +56,9 @@ def likelihood(log_likelihood: Callable, **sizes: int) -> None:
             raise Wrong(f"{len(long)} steps give {answer}: divide by kappa at every step, and add up its logarithm.")
         right = {name: np.asarray(hmm.forward(model, seen[:, None])[0][0])}
         require_arrays({name: answer}, right, known(name, LIKELIHOOD_SLIPS, model, seen))
+        apart = abs(np.asarray(answer) - right[name])
+        if apart > 1e-6:  # of thousands of nats that is next to nothing, and yet no rounding
+            raise Wrong(f"{name} is off by {apart:.1g} nats, more than rounding: is something added to kappa?")
 
 
 @task("3", "back through time", points=5)
@@ -115,11 +118,13 @@ def gradient(centred: Callable, **sizes: int) -> None:
     _, counts = hmm_gradient.free(model, x[:, None])
     _, right = hmm_gradient.centred(model, x[:, None])
     answer = call(centred, scores, counts.transition)
-    require_arrays(
-        {"gradient": answer},
-        {"gradient": right.transition},
-        known("gradient", GRADIENT_SLIPS, scores, counts.transition),
-    )
+    slips = known("gradient", GRADIENT_SLIPS, scores, counts.transition)
+    require_arrays({"gradient": answer}, {"gradient": right.transition}, slips)
+    scores[0] += 1000
+    answer = call(centred, scores, counts.transition)
+    if not np.isfinite(answer).all():
+        raise Wrong("with scores near 1000 there is a NaN: take the largest of each row off before exp.")
+    require_arrays({"gradient with large scores": answer}, {"gradient with large scores": right.transition})
 
 
 @task("6", "count and divide", points=2)
@@ -136,7 +141,11 @@ def divide(m_step: Callable, **sizes: int) -> None:
     model, x = _problem(**sizes)
     _, counts = hmm_gradient.free(model, x[:, None])
     N, M = counts.transition, counts.emission.probabilities
-    answer = named_parts(call(m_step, N, M), ("P", "C"))
+    try:
+        answer = named_parts(call(m_step, N, M), ("P", "C"))
+    except Wrong as wrong:
+        hint = " A row's sum must stay a column: keepdims=True." if "broadcast" in str(wrong) else ""
+        raise Wrong(f"{wrong}{hint}") from None
     right = {"P": N / N.sum(axis=1, keepdims=True), "C": M / M.sum(axis=1, keepdims=True)}
     slips = [
         Mistake("did you divide by the sums of columns? Rows are what sums to one.", {

@@ -2,6 +2,7 @@
 
 import torch
 
+from rnncourse import doors
 from rnncourse.gpu import emissions, graph, hmm
 from rnncourse.hmm_params import HMMParams
 
@@ -46,8 +47,9 @@ def fit(params: HMMParams, observations, lengths=None, steps: int = 100, toleran
         ``(params, history)``: the last model, and the log-likelihood before each step.
 
     Raises:
-        ValueError: as ``hmm.forward``.
+        ValueError: as ``hmm.forward``, or if ``steps`` is no whole number.
     """
+    doors.at_least("steps", steps, 0)
     history = []
     for _ in range(steps):
         params, value = step(params, observations, lengths, floor)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 from rnncourse import doors, hmm_params
@@ -129,7 +130,8 @@ def vectors(emission: Gaussian, observations, mask=None) -> torch.Tensor:
     Raises:
         ValueError: if they have another shape, or a real one is not finite.
     """
-    x = unroll.as_floats(observations)
+    # NumPy reads lists of numbers as float64, torch would as float32.
+    x = unroll.as_floats(observations if isinstance(observations, torch.Tensor) else np.asarray(observations))
     doors.shape("observations", x, ("T", "B", emission.means.shape[1]))
     x = x if mask is None else torch.where(mask[:, :, None].to(x.device), x, 0)
     doors.finite("observations", x.detach())

@@ -97,7 +97,7 @@ def predicted(tape: Tape) -> torch.Tensor:
         tape: from :func:`forward`.
 
     Returns:
-        Shape (T, B, K).
+        Shape (T, B, K); it says nothing in the padding.
     """
     pi, P = graph.cut(tuple(tape.params[:2]))
     h = tape.filtered.detach()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from rnncourse import hmm_params
@@ -141,7 +142,7 @@ def enter(params: HMMParams, observations, lengths, normalised: bool = True) -> 
         ValueError: if something does not fit.
     """
     hmm_params.check(params, normalised)
-    shape = tuple(getattr(observations, "shape", ()))
+    shape = tuple(np.shape(observations))
     if len(shape) < 2 or 0 in shape[:2]:
         raise ValueError(f"observations: expected (T, B) symbols or (T, B, D) vectors, got shape {shape}")
     if lengths is None:

@@ -36,7 +36,7 @@ class Tape(NamedTuple):
     Attributes:
         params: the model.
         steps: one stretch for each step from the second on, (T - 1, B, ...).
-        filtered: h_t = p(z_t | x_1..x_t), shape (T, B, K).
+        filtered: h_t = p(z_t | x_1..x_t), shape (T, B, K), zero in the padding.
         log_filtered: log h_t, shape (T, B, K): a share too small for a number may be the one that counts in the end.
         log_likelihoods: log lambda_t, shape (T, B, K).
         mask: which steps are real, shape (T, B), or None if all are.
@@ -79,7 +79,8 @@ def forward(params: HMMParams, observations, lengths=None):
     value = level[-1] + total[-1]
     if not bool((value > 0.1 * hmm_params.NEVER).all()):
         hmm_log.run(params, logs, mask)  # says where
-    return value, Tape(params, steps, log_h.exp(), log_h, logs, mask)
+    h = log_h.exp() if mask is None else torch.where(mask[:, :, None], log_h.exp(), 0)
+    return value, Tape(params, steps, h, log_h, logs, mask)
 
 
 @torch.no_grad()

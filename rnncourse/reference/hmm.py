@@ -139,7 +139,7 @@ def predicted(tape: Tape) -> np.ndarray:
         tape: from :func:`forward`.
 
     Returns:
-        Shape (T, B, K).
+        Shape (T, B, K); it says nothing in the padding.
     """
     pi, P, _ = tape.params
     return np.concatenate([np.broadcast_to(pi, tape.filtered[:1].shape), tape.filtered[:-1] @ P])

@@ -74,12 +74,13 @@ def hilbert(one: np.ndarray, other: np.ndarray) -> np.ndarray:
         other: the same shape.
 
     Returns:
-        max_k log(one/other) - min_k log(one/other), shape (...); infinite where only one is zero.
+        max_k log(one/other) - min_k log(one/other), shape (...). Infinite where an entry of only one of them
+        is zero; NaN where all entries of one are, for such a vector has no direction.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.log(one) - np.log(other)
-    ratio = np.where((one == 0) & (other == 0), np.nan, ratio)
-    return np.fmax.reduce(ratio, axis=-1) - np.fmin.reduce(ratio, axis=-1)  # these two pass over NaN
+        # Where both are zero the ratio is NaN, and these two pass over it.
+        return np.fmax.reduce(ratio, axis=-1) - np.fmin.reduce(ratio, axis=-1)
 
 
 def _pass(start, P, table, index, chunk: int, warm: int) -> tuple[np.ndarray, float]:

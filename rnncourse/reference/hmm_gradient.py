@@ -15,7 +15,11 @@ def scores(params: HMMParams) -> HMMParams:
 
     Returns:
         The same form, ``NEVER`` for a probability of zero.
+
+    Raises:
+        ValueError: if the emissions are not categorical.
     """
+    _symbols("params", params)
     return map_arrays(hmm_log.log, params)
 
 
@@ -27,7 +31,11 @@ def model(scores: HMMParams) -> HMMParams:
 
     Returns:
         The model.
+
+    Raises:
+        ValueError: if the emissions are not categorical.
     """
+    _symbols("scores", scores)
     return map_arrays(_softmax, scores)
 
 
@@ -46,8 +54,7 @@ def free(params: HMMParams, observations, lengths=None, normalised: bool = True)
     Raises:
         ValueError: as ``hmm.forward``, or if the emissions are not categorical.
     """
-    if not isinstance(params.emission, Categorical):
-        raise ValueError("params: expected Categorical emissions")
+    _symbols("params", params)
     log_likelihood, tape = hmm.forward(params, observations, lengths, normalised)
     counts = hmm.backward(tape)
     M = emissions.counts(params.emission, observations, counts.posterior, tape.mask)
@@ -70,6 +77,11 @@ def centred(params: HMMParams, observations, lengths=None):
     """
     value, counts = free(params, observations, lengths)
     return value, map_arrays(lambda N, P: N - P * N.sum(axis=-1, keepdims=True), counts, params)
+
+
+def _symbols(name: str, params: HMMParams) -> None:
+    if not isinstance(params.emission, Categorical):
+        raise ValueError(f"{name}: expected Categorical emissions")
 
 
 def _softmax(rows: np.ndarray) -> np.ndarray:

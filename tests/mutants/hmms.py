@@ -30,6 +30,7 @@ MUTANTS = {
             "        ahead = P.T @ weighed\n    return np.log(kappa)",
             "divide by kappa at every step, and add up its logarithm",
         ),
+        ("np.log(kappa)", "np.log(kappa + 1e-7)", "more than rounding: is something added to kappa?"),
     ],
     ("posterior", "test-back"): [
         ("return h * s", "return h", "is this the filter? It knows the past alone."),
@@ -68,6 +69,7 @@ MUTANTS = {
             "P = np.exp(S)",
             "take their softmax, which is not exp",
         ),
+        ("np.exp(S - S.max(axis=1, keepdims=True))", "np.exp(S)", "take the largest of each row off before exp"),
     ],
     ("m-step", "test-divide"): [
         (
@@ -84,6 +86,12 @@ MUTANTS = {
             "P = N / N.sum(axis=1, keepdims=True)\n    C = M / M.sum(axis=1, keepdims=True)",
             "P, C = N, M",
             "are these the counts themselves?",
+        ),
+        ("N.sum(axis=1, keepdims=True)", "N.sum(axis=1)", "a row's sum must stay a column"),
+        (
+            "P = N / N.sum(axis=1, keepdims=True)\n    C = M / M.sum(axis=1, keepdims=True)",
+            "P = N / N.sum(axis=1)\n    C = M / M.sum(axis=1)",
+            "A row's sum must stay a column",
         ),
     ],
     ("best-path", "test-path"): [
@@ -159,8 +167,7 @@ def expected_transitions(P, likelihoods, h, gamma, kappa):
 """,
     ("centred", "test-gradient"): """
 def centred(S, N):
-    e = np.exp(S)
-    P = e / e.sum(axis=1)[:, None]
+    P = np.exp(S - np.logaddexp.reduce(S, axis=1)[:, None])
     return np.array([N[i] - P[i] * N[i].sum() for i in range(len(S))])
 """,
     ("m-step", "test-divide"): """
