@@ -99,7 +99,7 @@ def gauss_newton(mean, covariance, C, R, y, f, passes):
     return found
 
 
-def crowd(params, x, y, draws, b, functions, threshold):
+def crowd(params, x, y, seen, draws, b, functions, threshold):
     """The bootstrap filter of one sequence, one particle after the other, with systematic resampling.
 
     Returns means, covariances, effective numbers and gains in log-likelihood of each step, and the last crowd.
@@ -116,7 +116,8 @@ def crowd(params, x, y, draws, b, functions, threshold):
     for t in range(len(y)):
         At, Wt, Ct, Qt, Rt = (step_of(matrix, t) for matrix in (A, W, C, Q, R))
         z = [g(At @ one + Wt @ x[t]) + root(Qt) @ push for one, push in zip(z, draws.moves[t, b], strict=True)]
-        errors = [y[t] - f(Ct @ one) for one in z]
+        Rt = Rt[np.ix_(seen[t], seen[t])]
+        errors = [(y[t] - f(Ct @ one))[seen[t]] for one in z]
         fits = [np.exp(-0.5 * e @ np.linalg.inv(Rt) @ e) / np.sqrt(np.linalg.det(2 * np.pi * Rt)) for e in errors]
         total = sum(a * fit for a, fit in zip(w, fits, strict=True))
         w = np.array([a * fit / total for a, fit in zip(w, fits, strict=True)])

@@ -285,15 +285,29 @@ def test_onednn_helps_the_lstm_and_leaves_the_gru_as_it_was():
 
 
 def test_the_filter_of_weights_as_the_page_tells_it():
-    """In the median ahead of every setting of Adam, and behind AR(9) on the sunspots; the decoupled filter is not."""
+    """In the median ahead of every setting of Adam's, by a little on the sunspots and less than threefold on the map
+    of Henon; the decoupled filter is behind Adam's best; the median does not beat AR(9), though one start does."""
     record = records.load("weights_by_filter")
+    assert not set(record["settings"]["choosing"]) & set(record["settings"]["seeds"])
+    median = {}
     for series in ("sunspots", "henon"):
         found = record[series]
-        filtered, adam = (np.median(found[method]["test"], axis=0) for method in ("global", "adam"))
-        assert (filtered < adam).all() and (filtered < np.min(found["adam"]["hindsight"], axis=0)).all()
-        assert (np.median(found["unit"]["test"], axis=0) > np.min(found["adam"]["hindsight"], axis=0)).all()
-        assert len(found["global"]["test"]) == 10
-    assert np.median(record["sunspots"]["global"]["test"], axis=0).min() > record["sunspots"]["linear"]["9"]
+        middle = {method: np.median(found[method]["test"], axis=0) for method in ("global", "unit", "adam")}
+        median[series] = middle | {"hindsight": np.min(found["adam"]["hindsight"], axis=0)}
+        assert len(found["global"]["test"]) == 10 and len(found["adam"]["grid"]) == 25
+        assert (middle["global"] < middle["adam"]).all()
+        assert (middle["global"] < median[series]["hindsight"]).all()
+        assert (median[series]["hindsight"] < middle["unit"]).all()
+    spots, map_of_henon = median["sunspots"], median["henon"]
+    assert (spots["hindsight"] < 1.25 * spots["global"]).all()
+    assert (map_of_henon["hindsight"] < 3 * map_of_henon["global"]).all()
+    assert (map_of_henon["adam"] < map_of_henon["unit"]).all() and (spots["unit"] < spots["adam"]).all()
+    chosen, grid = record["henon"]["adam"]["settings"], record["henon"]["adam"]["grid"]
+    rates = sorted({one["rate"] for one in grid})
+    assert rates[0] < chosen["rate"] < rates[-1] and chosen["stride"] == 1  # no rate of the corner
+    linear, starts = record["sunspots"]["linear"]["9"], np.array(record["sunspots"]["global"]["test"])
+    assert spots["global"].min() > linear
+    assert (starts < linear).any(axis=1).sum() == 1 and (starts < linear)[:, 8:].sum() == (starts < linear).sum() == 2
     scores = {method: min(record["sunspots"][method]["validation"]) for method in ("global", "adam")}
     assert scores["adam"] < scores["global"]
     pairs = np.array([record["hidden"][name] for name in ("left out", "last value")])
