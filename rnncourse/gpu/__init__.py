@@ -2,6 +2,7 @@
 
 from rnncourse.gpu import (
     activations,
+    attention,
     baum_welch,
     bidirectional,
     bptt,
@@ -44,6 +45,8 @@ from rnncourse.gpu import (
     resume,
     rtrl,
     sampling,
+    search,
+    seq2seq,
     smoother,
     softmax_tree,
     spectra,
@@ -59,6 +62,7 @@ from rnncourse.gpu import (
 
 __all__ = [
     "activations",
+    "attention",
     "baum_welch",
     "bidirectional",
     "bptt",
@@ -101,6 +105,8 @@ __all__ = [
     "resume",
     "rtrl",
     "sampling",
+    "search",
+    "seq2seq",
     "smoother",
     "softmax_tree",
     "spectra",
