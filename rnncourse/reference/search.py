@@ -201,13 +201,13 @@ def _nothing(B: int, width: int, limit: int) -> Found:
 
 def _best(pool: Found, beginnings: np.ndarray, logs: np.ndarray, n: int, power: float) -> Found:
     """The list again, with what has ended at length n."""
-    ended = Found(beginnings, np.full(logs.shape, n), logs, logs / n**power, np.isfinite(logs))
+    scores = logs / n**power
+    if (scores <= pool.scores[:, -1:]).all():  # nothing enters
+        return pool
+    real = np.isfinite(logs)
+    ended = Found(beginnings * real[:, :, None], n * real, logs, scores, real)
     both = Found(*(np.concatenate(parts, axis=1) for parts in zip(pool, ended, strict=True)))
-    both = both._replace(
-        tokens=np.where(both.finished[:, :, None], both.tokens, END), lengths=np.where(both.finished, both.lengths, 0)
-    )
-    width = pool.scores.shape[1]
-    return _sorted(both, np.argsort(-both.scores, axis=1, kind="stable")[:, :width])
+    return _sorted(both, np.argsort(-both.scores, axis=1, kind="stable")[:, : pool.scores.shape[1]])
 
 
 def _sorted(found: Found, order: np.ndarray) -> Found:
@@ -216,10 +216,16 @@ def _sorted(found: Found, order: np.ndarray) -> Found:
 
 
 def _highest(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of the highest in every row, from high to low."""
-    size = values.shape[1]
-    some = np.argpartition(values, size - count, axis=1)[:, size - count :] if count < size else None
-    places = np.broadcast_to(np.arange(size), values.shape) if some is None else np.sort(some, axis=1)
-    found = np.take_along_axis(values, places, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1), np.take_along_axis(found, order, axis=1)
+    """Places and values of the highest in every row, from high to low; of equals, the first."""
+    places = np.array([_few(row, count) for row in values])
+    return places, np.take_along_axis(values, places, axis=1)
+
+
+def _few(row: np.ndarray, count: int, blocks: int = 64) -> np.ndarray:
+    """Places of the highest. The count-th highest of the blocks' maxima is beaten by few, and by none that matters."""
+    size = len(row) // blocks
+    some = np.arange(len(row))
+    if size > 1 and count <= blocks:
+        maxima = row[: size * blocks].reshape(blocks, size).max(axis=1)
+        some = np.flatnonzero(row >= np.partition(maxima, blocks - count)[blocks - count])
+    return some[np.argsort(-row[some], kind="stable")[:count]]
