@@ -35,6 +35,6 @@ def load(name: str, like: Any, digest: str, folder: Path = FOLDER) -> Any:
         found = {key: arrays[key].astype(float) for key in arrays.files}
     wanted = {key: array.shape for key, array in named_arrays(like)}
     if {key: array.shape for key, array in found.items()} != wanted:
-        raise ValueError(f"like: expected {({k: a.shape for k, a in found.items()})}, got {wanted}")
+        raise ValueError(f"like: expected { ({k: a.shape for k, a in found.items()}) }, got {wanted}")
     parts = iter([found[key] for key in wanted])
     return map_arrays(lambda _: next(parts), like)
