@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from rnncourse import records
+from rnncourse.data import dates
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
