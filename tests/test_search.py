@@ -243,3 +243,19 @@ def test_bad_input_is_named(floor):
         floor.search.greedy(step, (), 3)
     with pytest.raises(ValueError, match=r"uniforms: expected shape \(N, 1\)"):
         floor.search.ancestral(step, state, np.zeros((3, 2)))
+
+
+@FLOORS
+@pytest.mark.parametrize("width", [1, 8, 70])
+def test_many_symbols(floor, width):
+    """A beam of one step over a long row, ends apart: the highest, in order."""
+    logs = np.log(np.random.default_rng(width).dirichlet(np.ones(1003)))
+
+    def step(tokens, state):
+        return on(floor, np.tile(logs, (len(tokens), 1))), state
+
+    found = numbers(floor.search.beam(step, (on(floor, np.zeros(1)),), width, 2))
+    best = np.argsort(-logs[1:])[:width] + 1
+    two = sorted([logs[0], *(logs[best] + logs[0])], reverse=True)[:width]
+    agree(found.log_probabilities[0, : len(two)], np.array(two), 1e-13)
+    assert found.tokens[0, 1:, 0].tolist() == best[: width - 1].tolist()
