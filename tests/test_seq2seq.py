@@ -176,3 +176,72 @@ def test_reversals():
     assert {len(one) for one in pairs.unpad(x)} == {2, 3, 4, 5} and set(x.ravel()) == {0, 1, 2, 3}
     with pytest.raises(ValueError, match="length: expected a whole number >= 3, got 2"):
         pairs.reversals(np.random.default_rng(0), 5, (3, 2))
+
+
+def states_one_by_one(params, x, y):
+    """States of both nets, contexts, scores, logits and -log p(y | x) of one pair, with tanh nets and a dot product."""
+    E, encoder, F, decoder, kind, (W_y, b_y) = params
+
+    def step(cell, vector, h):
+        W_x, W_h, b = cell
+        return torch.tanh(W_x @ vector + W_h @ h + b)
+
+    h, d, loss, last = [torch.zeros(4, dtype=E.dtype)], [], 0.0, 0
+    for symbol in x:
+        h.append(step(encoder, E[symbol], h[-1]))
+    contexts, scores, logits = [], [], []
+    for symbol in y:
+        d.append(step(decoder, F[last], d[-1] if d else h[-1]))
+        scores.append(torch.stack([(kind.query_weights @ d[-1]) @ one / 2 for one in h[1:]]))
+        for kept in (d[-1], scores[-1]):
+            kept.retain_grad()
+        alpha = torch.exp(scores[-1]) / torch.exp(scores[-1]).sum()
+        contexts.append(sum(a * one for a, one in zip(alpha, h[1:], strict=True)))
+        logits.append(W_y @ torch.cat([d[-1], contexts[-1]]) + b_y)
+        for kept in (contexts[-1], logits[-1]):
+            kept.retain_grad()
+        loss = loss - torch.log_softmax(logits[-1], dim=0)[symbol]
+        last = symbol
+    for one in h[1:]:
+        one.retain_grad()
+    return h[1:], d, contexts, scores, logits, loss
+
+
+@verifies("eq-handover-attention", oracle="autograd's total gradients at every state")
+@verifies("eq-handover", oracle="autograd's total gradients at every state")
+@pytest.mark.parametrize("looks", [True, False], ids=["open", "closed"])
+def test_the_recursions_as_they_are_printed(looks):
+    """s^d and s^h from the two printed lines, for one pair and a tanh net: J is diag(1 - h h) W_h."""
+    params = init_seq2seq(np.random.default_rng(8), 5, 4, 3, 4, "dot", init=init_rnn)
+    if not looks:  # a readout that does not see the contexts
+        W_y, b_y = params.readout
+        params = params._replace(readout=params.readout._replace(weights=W_y * (np.arange(8) < 4)))
+    x, y = [3, 1, 4, 0], [1, 2, 3, 3, 0]
+    h, d, contexts, scores, logits, loss = states_one_by_one(leaves(params), x, y)
+    loss.backward()
+    as_numbers = lambda parts: [part.grad.numpy() for part in parts]  # noqa: E731
+    right_h, right_d, e, right_c, right_e = map(as_numbers, (h, d, logits, contexts, scores))
+    h, d = ([part.detach().numpy() for part in parts] for parts in (h, d))
+    J_h, J_d = (
+        [np.diag(1 - one * one) @ cell.recurrent_weights for one in states]
+        for states, cell in ((h, params.encoder), (d, params.decoder))
+    )
+    W_d, W_c = np.split(params.readout.weights, 2, axis=1)
+    W_q = params.attention.query_weights
+    g_c = [W_c.T @ one for one in e]
+    agree(np.array(g_c), np.array(right_c), 1e-12)
+    u = np.array([[(W_q @ q) @ key / 2 for key in h] for q in d])
+    alpha = np.exp(u) / np.exp(u).sum(axis=1, keepdims=True)
+    mean = alpha @ np.array(h)
+    eps = np.array([[alpha[n, t] * g_c[n] @ (h[t] - mean[n]) for t in range(4)] for n in range(5)])
+    agree(eps, np.array(right_e) if looks else 0 * eps, 1e-11)
+    g_n = [W_d.T @ e[n] + sum(eps[n, t] * h[t] @ W_q / 2 for t in range(4)) for n in range(5)]
+    g_t = [sum(alpha[n, t] * g_c[n] + eps[n, t] * W_q @ d[n] / 2 for n in range(5)) for t in range(4)]
+    s_d = [g_n[4]]
+    for n in range(3, -1, -1):
+        s_d.insert(0, J_d[n + 1].T @ s_d[0] + g_n[n])
+    s_h = [J_d[0].T @ s_d[0] + g_t[3]]
+    for t in range(2, -1, -1):
+        s_h.insert(0, J_h[t + 1].T @ s_h[0] + g_t[t])
+    agree(np.array(s_d), np.array(right_d), 1e-11)
+    agree(np.array(s_h), np.array(right_h), 1e-11)
