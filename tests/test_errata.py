@@ -35,6 +35,7 @@ from rnncourse.reference import (
     lyapunov,
     optim,
     rtrl,
+    search,
     softmax_tree,
     spectra,
     state_jacobians,
@@ -1213,3 +1214,70 @@ def test_C09_one_message_is_the_other_a_step_later():
     assert off(hmm.predicted(tape)[:, 0], np.array(seen[:-1])) < RIGHT
     assert off(tape.filtered[:, 0] @ P, np.array(seen[1:])) < RIGHT
     assert off(tape.filtered[:, 0], np.array(seen[:-1])) > 0.1
+
+
+def test_E18_in_this_numbering_the_last_input_is_not_read():
+    """h_{t+1} = f(h_t, x_t) with h_1 given: the derivatives of h_T and of h_{T+1} by x_T."""
+    rng = np.random.default_rng(0)
+    W, U = (torch.tensor(rng.standard_normal((3, 3))) for _ in range(2))
+    x = torch.tensor(rng.standard_normal((T, 3)), requires_grad=True)
+    h = [torch.zeros(3, dtype=torch.float64)]  # h_1
+    for row in x:
+        h.append(torch.tanh(W @ h[-1] + U @ row))
+    printed, right = h[T - 1], h[T]  # the list begins at h_1
+    (by_printed,), (by_right,) = (torch.autograd.grad(one.sum(), x, retain_graph=True) for one in (printed, right))
+    assert not by_printed[-1].any() and by_printed[-2].norm() > 1e-3
+    assert by_right[-1].norm() > 0.1
+
+
+def chain(first, after):
+    """A decoder that knows the symbol before and no more; rows of probabilities, a column for each symbol."""
+
+    def step(tokens, state):
+        (begun,) = state
+        with np.errstate(divide="ignore"):
+            return np.log(np.where(begun[:, None], after[tokens], first)), (np.ones_like(begun),)
+
+    return step, (np.zeros(1, bool),)
+
+
+def test_H06_without_an_end_every_length_has_mass_one():
+    rng = np.random.default_rng(0)
+    endless = rng.dirichlet(np.ones(3), 4)  # rows: before the first symbol, and after each of three
+    for length in (1, 2, 3, 4):
+        mass = 0.0
+        for y in itertools.product(range(3), repeat=length):
+            mass += np.prod([endless[0, y[0]], *(endless[1 + a, b] for a, b in itertools.pairwise(y))])
+        assert mass == pytest.approx(1, abs=1e-12)
+    ending = rng.dirichlet(np.ones(4), 4)  # the same with an end in column 0
+    found = search.exhaustive(*chain(ending[0], ending), 9)
+    left = ending[0, 1:] @ np.linalg.matrix_power(ending[1:, 1:], 8)
+    assert np.exp(found.log_probabilities).sum() == pytest.approx(1 - left.sum(), abs=1e-12)
+    for _ in range(2000):
+        left = left @ ending[1:, 1:]
+    assert left.sum() < 1e-12
+
+
+def test_H17_the_mode_and_a_draw_are_two_things():
+    """Two words for two steps, and then the end."""
+
+    def step(tokens, state):
+        (n,) = state
+        if n[0] == 2:
+            return np.log(np.tile([1.0, 1e-300, 1e-300], (len(n), 1))), (n + 1,)
+        rows = np.array([[1e-300, 0.6, 0.4], [1e-300, 0.55, 0.45], [1e-300, 0.95, 0.05]])
+        return np.log(rows[tokens]), (n + 1,)
+
+    state = (np.zeros(1, int),)
+    greedy, beam, every = (
+        search.greedy(step, state, 3),
+        search.beam(step, state, 2, 3),
+        search.exhaustive(step, state, 3),
+    )
+    assert greedy.tokens[0, 0].tolist() == [1, 1, 0] and np.exp(greedy.log_probabilities) == pytest.approx(0.33)
+    assert beam.tokens[0, 0].tolist() == every.tokens[0, 0].tolist() == [2, 1, 0]
+    assert np.exp(beam.log_probabilities[0, 0]) == pytest.approx(0.38)
+    many = 4000
+    drawn = search.ancestral(step, (np.zeros(many, int),), np.random.default_rng(0).random((3, many)))
+    of_mode = (drawn.tokens[:, 0] == [2, 1, 0]).all(axis=1).mean()
+    assert abs(of_mode - 0.38) < 4 * (0.38 * 0.62 / many) ** 0.5

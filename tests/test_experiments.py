@@ -1,5 +1,6 @@
 """Every experiment runs, at toy size; records say how they came about; stale ones are noticed."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from rnncourse import records
+from rnncourse.data import dates
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
@@ -312,3 +314,36 @@ def test_the_filter_of_weights_as_the_page_tells_it():
     assert scores["adam"] < scores["global"]
     pairs = np.array([record["hidden"][name] for name in ("left out", "last value")])
     assert (pairs[0] < pairs[1]).sum() >= 8
+
+
+def test_encoders_and_decoders_as_the_page_tells_it():
+    record = records.load("seq2seq")
+    turned = [run for run in record["runs"] if run["task"] == "reversal"]
+    assert len(turned) == 9
+    for run in turned:
+        at = {n: run["by_length"][n] for n in ("4", "8", "16", "24")}
+        assert at["4"]["exact"] > 0.98 and at["24"]["exact"] < 0.3
+        if run["attention"] == "none":
+            assert at["16"]["exact"] < 0.3
+            gaps = [at[n]["taught"] - at[n]["free"] for n in ("4", "8", "16")]
+            assert gaps[0] < gaps[1] < gaps[2]
+        else:
+            assert at["16"]["exact"] > 0.9
+    read = {}
+    for run in record["runs"]:
+        if run["task"] == "dates":
+            read.setdefault((run["attention"], run["locale"]), []).append(run)
+    assert all(len(runs) == 3 for runs in read.values()) and len(read) == 4
+    test = {kind: [run["test"]["exact"] for run in runs] for kind, runs in read.items()}
+    assert min(test["dot", True]) >= 0.995 and min(test["additive", True]) >= 0.995
+    assert min(test["none", True]) >= 0.97
+    assert max(test["dot", False]) < min(test["dot", True])
+    for kind in (("dot", True), ("additive", True)):
+        for run in read[kind]:
+            assert min(run["unseen"]["-".join(one)] for one in dates.REWORDED) > 0.9
+
+
+def test_the_kept_weights_are_those_of_the_record():
+    file = tool.ROOT / "experiments" / "weights" / "seq2seq_dates.npz"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == records.load("seq2seq")["weights"]
+    assert file.stat().st_size < 250_000

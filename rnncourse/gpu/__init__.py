@@ -2,6 +2,7 @@
 
 from rnncourse.gpu import (
     activations,
+    attention,
     baum_welch,
     bidirectional,
     bptt,
@@ -45,6 +46,8 @@ from rnncourse.gpu import (
     resume,
     rtrl,
     sampling,
+    search,
+    seq2seq,
     smoother,
     softmax_tree,
     spectra,
@@ -60,6 +63,7 @@ from rnncourse.gpu import (
 
 __all__ = [
     "activations",
+    "attention",
     "baum_welch",
     "bidirectional",
     "bptt",
@@ -103,6 +107,8 @@ __all__ = [
     "resume",
     "rtrl",
     "sampling",
+    "search",
+    "seq2seq",
     "smoother",
     "softmax_tree",
     "spectra",

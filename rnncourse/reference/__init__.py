@@ -2,6 +2,7 @@
 
 from rnncourse.reference import (
     activations,
+    attention,
     autoregression,
     baum_welch,
     bidirectional,
@@ -42,6 +43,8 @@ from rnncourse.reference import (
     readout,
     rtrl,
     sampling,
+    search,
+    seq2seq,
     smoother,
     softmax_tree,
     spectra,
@@ -57,6 +60,7 @@ from rnncourse.reference import (
 
 __all__ = [
     "activations",
+    "attention",
     "autoregression",
     "baum_welch",
     "bidirectional",
@@ -97,6 +101,8 @@ __all__ = [
     "readout",
     "rtrl",
     "sampling",
+    "search",
+    "seq2seq",
     "smoother",
     "softmax_tree",
     "spectra",
