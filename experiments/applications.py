@@ -2,7 +2,9 @@
 
 Every net is trained from several starts; data and settings are the same for all starts of a kind. Settings
 were chosen on the validation parts, with start 0, which is not among those of the record (10, 11, ...).
-The test parts were read once. Every finished run leaves a file, and a killed experiment goes on.
+The test parts were read at the end; a first run was broken off, for a slip in the comparison with naive Bayes, and
+the net that makes up names was given twice the updates in this one. Every finished run leaves a file, and a killed
+experiment goes on.
 """
 
 import argparse
@@ -32,7 +34,7 @@ FIRST_SEED = 10
 SEEDS = {"languages": 3, "quarter": 3, "made up": 3, "roles": 3, "opinions": 3, "gestures": 3, "sunspots": 5, "walk": 5}
 BAYES = {"longest": 4, "smoothing": 0.2}
 LANGUAGES = {"hidden": 128, "features": 32, "dropout": 0.4, "decay": 0.01, "steps": 900, "rate": 4e-3, "size": 64}
-MADE_UP = {"hidden": 128, "features": 48, "dropout": 0.2, "steps": 1000, "rate": 4e-3, "size": 64, "draws": 50}
+MADE_UP = {"hidden": 128, "features": 48, "dropout": 0.2, "steps": 2000, "rate": 4e-3, "size": 64, "draws": 50}
 ROLES = {"hidden": 64, "features": 24, "dropout": 0.1, "steps": 450, "rate": 6e-3, "size": 64}
 OPINIONS = {"hidden": 32, "features": 16, "steps": 300, "rate": 1e-2, "size": 64, "train": 2000, "test": 1000}
 GESTURES = {"hidden": 64, "steps": 700, "rate": 5e-3, "size": 32, "T": 80, "warm": 25, "ahead": 20}

@@ -152,9 +152,9 @@ def said(model: nn.Module, tokens, answers) -> tuple[np.ndarray, np.ndarray]:
         answers: shape (T, N), ``NO_ANSWER`` where it is not asked.
 
     Returns:
-        ``(said, true)``: classes, integers, shape (number asked,).
+        ``(said, true)``: classes, integers, shape (number asked,); sequence by sequence, and in each step by step.
     """
     model.eval()
-    tokens, answers = torch.as_tensor(tokens), torch.as_tensor(answers)
+    tokens, answers = torch.as_tensor(tokens), torch.as_tensor(answers).T
     asked = answers != NO_ANSWER
-    return model(tokens)[asked].argmax(dim=1).numpy(), answers[asked].numpy()
+    return model(tokens).transpose(0, 1)[asked].argmax(dim=1).numpy(), answers[asked].numpy()
