@@ -83,6 +83,12 @@ def test_nobody_beats_the_last_value_of_a_walk():
     for past in sorted(set(pasts)):  # the best function of the past is its conditional mean
         future = paths[[one == past for one in pasts]][:, known:]
         best += ((future - future.mean(axis=0)) ** 2).sum(axis=0) / len(paths)
+    for seed in range(3):  # any other function of the past pays for what it does differently
+        draw = np.random.default_rng(seed)
+        other = {past: draw.standard_normal(h) for past in sorted(set(pasts))}
+        f = np.array([other[past] for past in pasts]) + paths[:, known - 1 : known]
+        error = ((paths[:, known:] - f) ** 2).mean(axis=0)
+        agree(np.arange(1, h + 1) + ((f - paths[:, known - 1 : known]) ** 2).mean(axis=0), error, 1e-12)
     walk = forecast.AR(np.zeros(1), np.ones((1, 1, 1)), np.ones((1, 1)))
     agree(forecast.spreads(walk, h)[:, 0, 0], best, 1e-12)
     stay = forecast.persistence(paths.T[:known, :, None], h)[:, :, 0]
