@@ -9,7 +9,7 @@ from proof import agree, verifies
 
 from rnncourse.reference import hmm, tagger, viterbi
 
-TAGS = np.array([[0, 1, 2], [1, 1, 9], [2, 0, 9], [9, 2, 9]])  # padding holds nonsense
+TAGS = np.array([[0, 1, 1], [1, 1, 9], [2, 0, 9], [9, 2, 9]])  # padding holds nonsense
 TOKENS = np.array([[3, 0, 1], [1, 1, -5], [2, 3, -5], [-5, 0, -5]])
 LENGTHS = np.array([3, 4, 1])
 
