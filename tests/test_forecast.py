@@ -76,8 +76,8 @@ def test_one_lag(phi):
 
 @verifies("eq-walk-error", oracle="enumeration of every coin")
 def test_nobody_beats_the_last_value_of_a_walk():
-    known, h = 3, 5
-    paths = np.array(list(product([-1.0, 1.0], repeat=known + h))).cumsum(axis=1)
+    known, h, sigma = 3, 5, 1.3
+    paths = np.array(list(product([-sigma, sigma], repeat=known + h))).cumsum(axis=1)
     pasts = [tuple(path[:known]) for path in paths]
     best = np.zeros(h)
     for past in sorted(set(pasts)):  # the best function of the past is its conditional mean
@@ -88,8 +88,9 @@ def test_nobody_beats_the_last_value_of_a_walk():
         other = {past: draw.standard_normal(h) for past in sorted(set(pasts))}
         f = np.array([other[past] for past in pasts]) + paths[:, known - 1 : known]
         error = ((paths[:, known:] - f) ** 2).mean(axis=0)
-        agree(np.arange(1, h + 1) + ((f - paths[:, known - 1 : known]) ** 2).mean(axis=0), error, 1e-12)
-    walk = forecast.AR(np.zeros(1), np.ones((1, 1, 1)), np.ones((1, 1)))
+        paid = ((f - paths[:, known - 1 : known]) ** 2).mean(axis=0)
+        agree(sigma**2 * np.arange(1, h + 1) + paid, error, 1e-12)
+    walk = forecast.AR(np.zeros(1), np.ones((1, 1, 1)), np.full((1, 1), sigma**2))
     agree(forecast.spreads(walk, h)[:, 0, 0], best, 1e-12)
     stay = forecast.persistence(paths.T[:known, :, None], h)[:, :, 0]
     agree(((stay - paths.T[known:]) ** 2).mean(axis=1), best, 1e-12)

@@ -27,11 +27,22 @@ def test_one_loss_at_the_end(lengths):
     e = losses.backward(judged)
     d_readout, g = readout.backward(read, e)
     back = unroll.backward(tape, g)
-    for t in range(6):
-        for b in range(3):
-            q = np.exp(y[t, b] - y[t, b].max())
-            expected = q / q.sum() - np.eye(4)[labels[b]] if t + 1 == lengths[b] else np.zeros(4)
-            assert np.allclose(e[t, b], expected, atol=1e-14)
+    printed = np.zeros_like(y)  # the formula, as the page has it
+    for b, length in enumerate(lengths):
+        q = np.exp(y[length - 1, b])
+        printed[length - 1, b] = q / q.sum() - np.eye(4)[labels[b]]
+    scores = torch.from_numpy(y).requires_grad_()
+    judged_last = torch.stack([scores[length - 1, b] for b, length in enumerate(lengths)])
+    (by_scores,) = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(judged_last, torch.tensor(labels), reduction="sum"), scores
+    )
+    agree(printed, by_scores, 1e-12)
+    agree(e, by_scores, 1e-12)
+    tokens = np.array([[1 if t < length else 0 for length in lengths] for t in range(6)])
+    answers = readers.at_end(tokens, labels)  # the network's own door asks at the same steps, and takes the mean
+    scores = torch.from_numpy(y).requires_grad_()
+    mean, _ = readers.loss(lambda _: scores, torch.from_numpy(tokens), torch.from_numpy(answers))
+    agree(torch.autograd.grad(mean, scores)[0], printed / 3, 1e-12)
     leaves = bridge.to_torch(p.model)
     (W_x, W_h, b_h), (W_y, b_y), h_0 = leaves
     arrays = [part.requires_grad_() for part in (W_x, W_h, b_h, W_y, b_y, h_0)]

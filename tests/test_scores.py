@@ -1,6 +1,7 @@
 """Accuracy, its error, confusions and F1, against enumeration and sets."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,6 +17,21 @@ def test_the_error_of_a_share(p, N):
     mean = sum(c * k / N for k, c in enumerate(chance))
     variance = sum(c * (k / N - mean) ** 2 for k, c in enumerate(chance))
     agree(scores.standard_error(p, N), math.sqrt(variance), 1e-12)
+
+
+@verifies("eq-paired-error", oracle="enumeration of all answers of two classifiers")
+@pytest.mark.parametrize("d", [(0.3, 0.1), (0.25, 0.2), (0.0, 0.4)])
+def test_the_error_of_a_difference(d):
+    d_1, d_2 = d
+    chances = {(1, 1): 0.7 * (1 - d_1 - d_2), (0, 0): 0.3 * (1 - d_1 - d_2), (1, 0): d_1, (0, 1): d_2}
+    for N in (1, 2, 5):
+        mean = square = 0.0
+        for answers in product(chances, repeat=N):
+            chance = math.prod(chances[pair] for pair in answers)
+            difference = sum(one - two for one, two in answers) / N
+            mean, square = mean + chance * difference, square + chance * difference**2
+        agree(d_1 - d_2, mean, 1e-12)
+        agree(math.sqrt((d_1 + d_2 - (d_1 - d_2) ** 2) / N), math.sqrt(square - mean**2), 1e-12)
 
 
 def test_accuracy_counts_what_is_right():

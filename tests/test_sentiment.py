@@ -1,7 +1,8 @@
 """Sentences and their mirrors: the same words, the same pairs, the opposite verdict."""
 
 from collections import Counter
-from itertools import pairwise
+from fractions import Fraction
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -41,8 +42,57 @@ def test_a_bag_is_right_on_one_of_two(drawn):
         model = naive_bayes.fit(bags, drawn.labels, 2)
         scores = naive_bayes.log_posterior(model, [sorted(bag) for bag in bags])  # a bag has no order, in rounding too
         agree((scores.argmax(axis=1) == drawn.labels).mean(), 0.5, 1e-12)
+    for seed in range(3):  # any classifier: a table of coins, one for each bag that there is
+        coin = np.random.default_rng(seed)
+        for longest in (1, 2):
+            bags = [frozenset(Counter(naive_bayes.grams(words, longest)).items()) for words in drawn.words]
+            table = {bag: int(coin.integers(2)) for bag in dict.fromkeys(bags)}
+            agree(np.mean([table[bag] == c for bag, c in zip(bags, drawn.labels, strict=True)]), 0.5, 1e-12)
     looser = [Counter(naive_bayes.grams(words, 4)) for words in drawn.words]
     assert any(a != b for a, b in zip(looser[::2], looser[1::2], strict=True))
+
+
+def clauses(praise):
+    """Every clause that praises or blames and its chance, by the module's text; two words of a kind stand for all."""
+    found = {}
+    for turned, count in product((0, 1), range(4)):
+        pool = sentiment.GOOD if praise != turned else sentiment.BAD
+        for thing, word, *degrees in product(sentiment.THINGS, pool, *[sentiment.DEGREES] * count):
+            clause = ("the", thing, "was", *["not"] * turned, *degrees, word, "to", "us")
+            found[clause] = Fraction(1, 2 * 4 * len(sentiment.THINGS) * len(pool) * len(sentiment.DEGREES) ** count)
+    return found
+
+
+def test_stretches_of_four_words_tell_nothing_and_those_of_five_do(monkeypatch):
+    for kind in ("GOOD", "BAD", "THINGS", "DEGREES"):
+        monkeypatch.setattr(sentiment, kind, getattr(sentiment, kind)[:2])
+    by_label = [clauses(0), clauses(1)]
+    assert all(sum(found.values()) == 1 for found in by_label)
+    drawn = sentiment.pairs(np.random.default_rng(1), 4000)
+    halves = Counter()
+    for words, label in zip(drawn.words, drawn.labels.tolist(), strict=True):
+        place = words.index("but")
+        halves[words[:place], 1 - label] += 1
+        halves[words[place + 1 :], label] += 1
+    for (clause, praise), times in halves.items():  # the code draws what is enumerated, about as often
+        expected = 8000 * float(by_label[praise][clause])
+        assert abs(times - expected) < 6 * expected**0.5 + 1
+    for longest, tells in ((4, False), (5, True)):
+        expected = [Counter(), Counter()]  # how often a stretch occurs in a sentence, on average
+        for label in (0, 1):
+            for (one, p), (two, q) in product(by_label[1 - label].items(), by_label[label].items()):
+                # stretches within a half, and those that cross the "but", which see eight words at most
+                sentence = (*one[-longest:], "but", *two[:longest])
+                crossing = [g for g in naive_bayes.grams(sentence, longest, longest) if "but" in g]
+                for gram in crossing:
+                    expected[label][gram] += p * q
+            for half in by_label:
+                for clause, p in half.items():
+                    for gram in naive_bayes.grams(clause, longest, longest):
+                        expected[label][gram] += p
+        assert (expected[0] != expected[1]) == tells
+        told = [g for g in expected[1] if not expected[0][g]]
+        assert (("not", "good", "to", "us", "but") in told) == tells
 
 
 def test_encode():
