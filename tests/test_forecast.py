@@ -159,3 +159,8 @@ def test_bad_input(name):
         forecast.persistence(Y, 0)
     with pytest.raises(ValueError, match=r"^history: expected shape"):
         forecast.ahead(model(3, 2), Y, 1)
+    assert forecast.fit(rng.standard_normal((5, 1, 1)), 2).weights.shape == (2, 1, 1)
+    with pytest.raises(ValueError, match=r"^order: expected at least 3"):  # one equation fewer than weights
+        forecast.fit(rng.standard_normal((4, 1, 1)), 2)
+    with pytest.raises(ValueError, match=r"^series: "):
+        forecast.windows(np.where(np.arange(5)[:, None, None] == 3, np.nan, Y), 2, 1)

@@ -29,6 +29,27 @@ def test_a_reader_of_differences_does_not_see_the_level():
         assert torch.allclose(moved, model(series), atol=1e-5) == differences
 
 
+@pytest.mark.parametrize("differences", [False, True])
+@pytest.mark.parametrize("t", [0, 2, 4])
+def test_it_does_not_look_into_the_future(t, differences):
+    model = forecaster.Forecaster(3, 2, hidden=5, differences=differences)
+    torch.nn.init.normal_(model.readout.weight, generator=torch.Generator().manual_seed(0))
+    series = torch.from_numpy(Y)
+    later = series.clone()
+    later[t + 1 :, :, 0] += torch.arange(1.0, 6.0 - t)[:, None]
+    with torch.no_grad():
+        said, told = model(series), model(later)
+        assert torch.equal(said[: t + 1], told[: t + 1])
+        moved = (told - later[:, None])[t + 1] - (said - series[:, None])[t + 1]
+        assert moved.abs().max() > 1e-3, "what is new is seen at once"
+
+
+def test_starts_differ():
+    one, same, other = (forecaster.Forecaster(1, 2, hidden=4, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.recurrence.weight_hh_l0, same.recurrence.weight_hh_l0)
+    assert not torch.equal(one.recurrence.weight_hh_l0, other.recurrence.weight_hh_l0)
+
+
 def test_targets_and_loss():
     wanted = forecaster.targets(Y, 4, warm=2)
     for t in range(6):

@@ -18,11 +18,19 @@ def test_they_lie_on_the_curve():
     assert (pace > 0).all()
     assert (pace.max(axis=0) / pace.min(axis=0) > 1.5).all(), "one loop is faster"
     assert np.ptp(pace.mean(axis=0)) > 0.1, "each has its own pace"
+    assert np.ptp(turns[0] % (2 * np.pi)) > 4, "they begin in different places"
+    for b in range(20):  # the pace follows the cosine of the turn: one fast loop and one slow one
+        turned = turns[:-1, b] + pace[:, b] / 2
+        causes = np.stack([np.ones(59), *[f(k * turned) for k in (1, 2) for f in (np.cos, np.sin)]], axis=1)
+        _, first, _, second, _ = np.linalg.lstsq(causes, pace[:, b], rcond=None)[0]
+        assert first > 2 * abs(second)
 
 
 def test_noise_and_bad_input():
     clean, seen = (gestures.gestures(np.random.default_rng(0), 50, 80, noise=n) for n in (0.0, 0.2))
     assert abs((seen - clean).std() - 0.2) < 0.01
+    between = np.corrcoef((seen - clean).reshape(-1, 3).T)
+    assert np.abs(between - np.eye(3)).max() < 0.1, "each channel has a noise of its own"
     rng = np.random.default_rng(0)
     for name, arguments in {
         "size": (0, 5),

@@ -99,6 +99,30 @@ def test_answers_at_the_end():
         readers.at_end(TOKENS, LABELS[:2])
 
 
+@pytest.mark.parametrize("place", ["embedding", "readout"])
+def test_dropout_hides_in_training_and_not_in_answers(place):
+    model = readers.Reader(5, 3, features=40, hidden=60, dropout=0.5)
+    tokens, answers = torch.from_numpy(TOKENS), readers.at_end(TOKENS, LABELS)
+    seen = []  # what the layer behind each dropout is given
+    behind = {"embedding": model.recurrence, "readout": model.readout}[place]
+    behind.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:2].detach().clone()))
+    model.train()
+    model(tokens)
+    assert 0.3 < float((seen[0] == 0).float().mean()) < 0.7
+    readers.said(model, tokens, answers)
+    readers.said(model, tokens, answers)
+    assert float((seen[1][:, 0] == 0).float().mean()) < 0.01 and torch.equal(seen[1], seen[2])
+
+
+def test_starts_and_orders_differ():
+    one, same, other = (readers.Reader(5, 3, features=4, hidden=4, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.embedding.weight, same.embedding.weight)
+    assert not torch.equal(one.embedding.weight, other.embedding.weight)
+    tokens = np.arange(1, 41)[None]
+    orders = [readers.shuffled(tokens, tokens, 20, seed)(0).inputs[0].tolist() for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
 def test_batches_walk_through_everything():
     tokens = np.arange(1, 8)[None].repeat(3, axis=0)
     tokens[2] = 0

@@ -28,7 +28,9 @@ def means(words):
 def test_labels(drawn):
     assert [means(words) for words in drawn.words] == drawn.labels.tolist()
     assert 0.4 < np.mean(["not" in words[words.index("but") :] for words in drawn.words]) < 0.6
-    assert {13, 21} >= {min(map(len, drawn.words))} and max(map(len, drawn.words)) <= 21
+    sizes = [len(words) for words in drawn.words]
+    assert (min(sizes), max(sizes)) == (13, 21)
+    assert 0.4 < drawn.labels[::2].mean() < 0.6, "which of a pair is praise is drawn"
 
 
 @verifies("eq-bag-half", oracle="counts of words and of pairs of words")

@@ -34,6 +34,23 @@ def test_the_state_is_carried():
     assert float(speller.loss(model, tokens, answers)[0].detach()) == pytest.approx(expected, rel=1e-5)
 
 
+def test_dropout_hides_in_training_and_not_in_writing():
+    model = speller.Speller(4, 2, features=20, hidden=60, dropout=0.5)
+    seen = []
+    model.readout.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    model.train()
+    model(torch.from_numpy(speller.spelled(LETTERS, LABELS, 4)[0]))
+    assert 0.3 < float((seen[0] == 0).float().mean()) < 0.7
+    speller.write(model, [0, 1], np.full((3, 2), 0.5))
+    assert len(seen) > 1 and all(float((states == 0).float().mean()) < 0.01 for states in seen[1:])
+
+
+def test_starts_differ():
+    one, same, other = (speller.Speller(4, 2, hidden=4, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.letters.weight, same.letters.weight)
+    assert not torch.equal(one.letters.weight, other.letters.weight)
+
+
 def test_it_learns_to_spell_two_words():
     letters, labels = np.tile(LETTERS, 20), np.tile(LABELS, 20)
     model = speller.Speller(4, 2, features=6, hidden=16)

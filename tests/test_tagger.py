@@ -45,6 +45,12 @@ def test_it_fits_the_library():
     assert states.shape == TAGS.shape and states[3, 0] == -1
 
 
+def test_an_empty_sequence_counts_nowhere():
+    tags, tokens = (np.concatenate([array, np.zeros((4, 1), int)], axis=1) for array in (TAGS, TOKENS))
+    more, found = tagger.fit(tags, tokens, 3, 4, [*LENGTHS, 0]), tagger.fit(TAGS, TOKENS, 3, 4, LENGTHS)
+    assert np.array_equal(more.start, found.start) and np.array_equal(more.transition, found.transition)
+
+
 def test_bad_input():
     for name, arguments in {
         "tags": (TAGS, TOKENS, 2, 4, LENGTHS),
@@ -55,5 +61,7 @@ def test_bad_input():
     }.items():
         with pytest.raises(ValueError, match=rf"^{name}: "):
             tagger.fit(*arguments)
+    with pytest.raises(ValueError, match=r"^lengths: expected shape"):
+        tagger.fit(TAGS, TOKENS, 3, 4, LENGTHS[:1])
     with pytest.raises(ValueError, match=r"^tokens: expected shape"):
         tagger.fit(TAGS, TOKENS[:2], 3, 4)
