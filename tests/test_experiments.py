@@ -347,3 +347,27 @@ def test_the_kept_weights_are_those_of_the_record():
     file = tool.ROOT / "experiments" / "weights" / "seq2seq_dates.npz"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == records.load("seq2seq")["weights"]
     assert file.stat().st_size < 250_000
+
+
+def test_the_applications_as_the_page_tells_them():
+    everything = records.load("applications")["runs"]
+
+    def runs(task, net=None):
+        return [run for run in everything if run["task"] == task and net in (None, run["net"])]
+
+    def figures(task, name, net=None):
+        return np.array([run[name] for run in runs(task, net)])
+
+    for task in ("languages", "quarter"):
+        assert (figures(task, "test") < figures(task, "bayes")).all()
+    assert (figures("languages", "together") > figures("languages", "bayes")).all()
+    made = runs("made up")
+    assert max(run["net"]["recognised, new"] for run in made) < min(run["markov"]["recognised, new"] for run in made)
+    one, two, (counted,) = (figures("roles", "test", net) for net in ("forwards", "both ways", "counting"))
+    assert max(one) < counted - 0.1 and min(two) > counted + 0.04
+    assert min(figures("opinions", "test")) > 0.99 and set(figures("opinions", "bag of 2")) == {0.5}
+    for task, ahead in (("gestures", True), ("sunspots", False)):
+        linear = np.mean(runs(task, "rivals")[0]["autoregression"])
+        assert ((figures(task, "test", "net") < linear) == ahead).all()
+    lost, error = figures("walk", "net, lost"), figures("walk", "net, error")
+    assert lost.shape == (5, 10) and (lost > -3 * error).all()
