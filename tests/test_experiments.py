@@ -369,5 +369,13 @@ def test_the_applications_as_the_page_tells_them():
     for task, ahead in (("gestures", True), ("sunspots", False)):
         linear = np.mean(runs(task, "rivals")[0]["autoregression"])
         assert ((figures(task, "test", "net") < linear) == ahead).all()
+    gaps = [(figures(task, "bayes") - figures(task, "test")).mean() for task in ("languages", "quarter")]
+    assert gaps[0] > gaps[1] > 0.05
+    stars, plain = figures("sunspots", "errors", "net"), runs("sunspots", "rivals")[0]
+    linear, kalman = np.array(plain["autoregression"]), np.array(plain["kalman"])
+    assert plain["order"] == 20 and (stars[:, :6] > np.maximum(linear, kalman)[:6]).all()
+    assert (stars[:, :8] > linear[:8]).all() and (np.median(stars, axis=0)[8:] < linear[8:]).all()
+    assert stars.mean(axis=1).max() < kalman.mean()
     lost, error = figures("walk", "net, lost"), figures("walk", "net, error")
+    assert (lost / np.arange(1, 11)).min() > -0.001 and (lost[:, [0, 4, 9]].min(axis=1) < 0).sum() == 3
     assert lost.shape == (5, 10) and (lost > -3 * error).all()

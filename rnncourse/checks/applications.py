@@ -11,7 +11,7 @@ from rnncourse.checks.core import scoreboard as print_scoreboard
 from rnncourse.reference import forecast, losses
 
 LINE_NAMES = ("w", "b")
-GRADE_NAMES = ("accuracy", "error", "f1")
+GRADE_NAMES = ("accuracy", "error", "precision", "recall", "f1")
 
 
 @task("1", "naive Bayes is a line", points=4)
@@ -52,10 +52,10 @@ def final(final_gradient: Callable, **sizes: int) -> None:
 
 @task("3", "how good, and how sure", points=4)
 def grade(marks: Callable, **sizes: int) -> None:
-    """Judge accuracy, its standard error, and the F1 of each class.
+    """Judge accuracy, its standard error, and precision, recall and F1 of each class.
 
     Args:
-        marks: takes said (N,), true (N,) and K; returns accuracy, error, f1 (K,).
+        marks: takes said (N,), true (N,) and K; returns accuracy, error, and precision, recall, f1, (K,) each.
         sizes: seed, answers, classes.
 
     Raises:
@@ -64,9 +64,12 @@ def grade(marks: Callable, **sizes: int) -> None:
     given = _answers(**sizes)
     answer = named_parts(call(marks, *given), GRADE_NAMES)
     said, true, _ = given
-    right = dict(zip(GRADE_NAMES, (*scores.accuracy(said, true), scores.f1(scores.confusion(*given))), strict=True))
+    parts = (*scores.accuracy(said, true), *_parts(*given), scores.f1(scores.confusion(*given)))
+    right = dict(zip(GRADE_NAMES, parts, strict=True))
     right = {name: np.asarray(value) for name, value in right.items()}
     slips = [Mistake(hint, {name: np.asarray(wrong(*given))}) for hint, (name, wrong) in GRADE_SLIPS.items()]
+    exchanged = dict(zip(("recall", "precision"), _parts(*given), strict=True))
+    slips.append(Mistake("are precision and recall exchanged? Precision is about what was said.", exchanged))
     require_arrays(answer, right, slips)
 
 
@@ -76,7 +79,7 @@ def iterate(ar_ahead: Callable, **sizes: int) -> None:
 
     Args:
         ar_ahead: takes c, a (p,) with the weight of the latest value first, history (S,) and h; returns (h,).
-        sizes: seed, order, steps.
+        sizes: seed, order, steps, spare.
 
     Raises:
         Wrong: with a diagnosis.
@@ -100,7 +103,7 @@ def spread(ar_variances: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     _, a, _, h = _series(**sizes)
-    given = (a, 1.7, h)
+    given = (a, 0.5 + np.random.default_rng(sizes.get("seed", 0) + 1).random(), h)
     right = _variances(*given)
     answer = {"variances": call(ar_variances, *given)}
     require_arrays(answer, {"variances": right}, known("variances", SPREAD_SLIPS, *given))
@@ -108,7 +111,8 @@ def spread(ar_variances: Callable, **sizes: int) -> None:
 
 def _bags(seed: int = 0, grams: int = 6) -> tuple:
     rng = np.random.default_rng(seed)
-    return rng.poisson(3.0, (2, grams)), np.array([3, 8]), 0.7
+    counts, fewer = rng.poisson(3.0, (2, grams)), int(rng.integers(2, 6))
+    return counts, np.array([fewer, fewer + int(rng.integers(3, 9))]), float(rng.uniform(0.3, 1.5))
 
 
 def _line(n, documents, alpha, prior=True, norm=True) -> tuple:
@@ -134,11 +138,14 @@ def _ragged(seed: int = 0, steps: int = 5, sequences: int = 4, classes: int = 3)
     lengths = rng.integers(1, steps + 1, sequences)
     lengths[0] = max(1, steps - 2)
     y = rng.standard_normal((steps, sequences, classes))
+    y[~masks.valid_steps(lengths, steps)] += 1e3  # padding must not matter, whatever is there
+    y[:, 0] += 1e3  # and a softmax does not mind a constant
     return y, rng.integers(0, classes, sequences), lengths
 
 
 def _final(y, labels, lengths, at=None, mean=True, sign=1.0, known=True) -> np.ndarray:
-    q = np.exp(y) / np.exp(y).sum(axis=2, keepdims=True)
+    q = np.exp(y - y.max(axis=2, keepdims=True))
+    q /= q.sum(axis=2, keepdims=True)
     e = sign * (q - known * np.eye(y.shape[2])[labels])
     keep = masks.last_steps(lengths, len(y)) if at is None else at
     return np.where(keep[:, :, None], e, 0) / (len(labels) if mean else 1)
@@ -166,10 +173,10 @@ def _parts(said, true, K) -> tuple:
     return np.diagonal(M) / M.sum(axis=0), np.diagonal(M) / M.sum(axis=1)
 
 
-def _series(seed: int = 0, order: int = 3, steps: int = 5) -> tuple:
+def _series(seed: int = 0, order: int = 3, steps: int = 5, spare: int = 4) -> tuple:
     rng = np.random.default_rng(seed)
     a = 0.8 * rng.standard_normal(order) / order**0.5
-    return 0.3, a, rng.standard_normal(order + 4), steps
+    return float(rng.uniform(0.2, 0.8)), a, rng.standard_normal(order + spare), steps
 
 
 def _ahead(c, a, history, h, turned=False, fed=True, old=False) -> np.ndarray:
@@ -191,6 +198,15 @@ def _answered(a, h) -> np.ndarray:
     for j in range(1, h):
         psi.append(sum(a[k] * psi[j - 1 - k] for k in range(min(len(a), j))))
     return np.array(psi)
+
+
+def _wrapped(a, noise, h) -> np.ndarray:
+    """With psi of a negative number taken from the far end of the array."""
+    psi = np.zeros(h)
+    psi[0] = 1
+    for j in range(1, h):
+        psi[j] = sum(weight * psi[(j - 1 - k) % h] for k, weight in enumerate(a))
+    return noise * np.cumsum(psi**2)
 
 
 LINE_SLIPS: dict[str, Callable] = {
@@ -237,6 +253,7 @@ SPREAD_SLIPS: dict[str, Callable] = {
     "are you a step late? One step ahead, the variance is that of the noise.": lambda a, v, h: _variances(a, v, h + 1)[
         1:
     ],
+    "does an index below zero wrap around? There psi is zero.": _wrapped,
     "did you use the first weight alone?": lambda a, v, h: v * np.cumsum(a[0] ** (2.0 * np.arange(h))),
 }
 

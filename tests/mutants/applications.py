@@ -28,7 +28,7 @@ MUTANTS = {
         ("e[length - 1, b] = q / q.sum()\n        e[length - 1, b, label] -= 1", "e[-1, b] = 0", "e is off by"),
         (
             "        q = np.exp(scores[length - 1, b] - scores[length - 1, b].max())\n",
-            "        length = len(scores)\n        q = np.exp(scores[length - 1, b])\n",
+            "        length = len(scores)\n        q = np.exp(scores[length - 1, b] - scores[length - 1, b].max())\n",
             "is this the last row of the array?",
         ),
         (
@@ -40,20 +40,26 @@ MUTANTS = {
         (
             "        q = np.exp(scores[length - 1, b] - scores[length - 1, b].max())\n",
             "        if length == len(scores):\n            continue\n        length += 1\n"
-            "        q = np.exp(scores[length - 1, b])\n",
+            "        q = np.exp(scores[length - 1, b] - scores[length - 1, b].max())\n",
             "are you a step late?",
         ),
         ("e / len(labels)", "e", "did you sum over the batch?"),
         ("e / len(labels)", "-e / len(labels)", "is its sign wrong?"),
         ("        e[length - 1, b, label] -= 1\n", "", "did you forget to take off the one-hot label?"),
+        (" - scores[length - 1, b].max()", "", "entries are NaN or infinite"),
     ],
     ("marks", "test-grade"): [
         ("np.sqrt(accuracy * (1 - accuracy) / len(true))", "accuracy * (1 - accuracy) / len(true)", "the variance?"),
         ("(1 - accuracy) / len(true)", "(1 - accuracy)", "did you forget to divide by N?"),
-        ("2 / (1 / precision + 1 / recall)", "precision", "is this the precision?"),
-        ("2 / (1 / precision + 1 / recall)", "recall", "is this the recall?"),
-        ("2 / (1 / precision + 1 / recall)", "(precision + recall) / 2", "the plain mean of precision and recall?"),
-        ("return accuracy, error, f1", "return accuracy, error, np.full(classes, f1.mean())", "is this the macro F1?"),
+        ("2 / (1 / precision[k] + 1 / recall[k])", "precision[k]", "is this the precision?"),
+        ("2 / (1 / precision[k] + 1 / recall[k])", "recall[k]", "is this the recall?"),
+        (
+            "2 / (1 / precision[k] + 1 / recall[k])",
+            "(precision[k] + recall[k]) / 2",
+            "the plain mean of precision and recall?",
+        ),
+        ("recall, f1\n", "recall, np.full(classes, f1.mean())\n", "is this the macro F1?"),
+        ("error, precision, recall, f1\n", "error, recall, precision, f1\n", "are precision and recall exchanged?"),
     ],
     ("ar-ahead", "test-iterate"): [
         ("values[::-1][: len(a)]", "values[-len(a) :]", "do the weights meet the lags in the other order?"),
@@ -76,6 +82,13 @@ MUTANTS = {
             "    h += 1\n    while len(psi) < h:",
             "expected shape (5,), got (6,)",
         ),
+        (
+            "    psi = [1.0]\n    while len(psi) < h:\n"
+            "        psi.append(sum(weight * before for weight, before in zip(a, psi[::-1], strict=False)))\n",
+            "    psi = np.eye(h)[0]\n    for j in range(1, h):\n"
+            "        psi[j] = sum(weight * psi[j - 1 - k] for k, weight in enumerate(a))\n",
+            "does an index below zero wrap around?",
+        ),
         ("zip(a, psi[::-1], strict=False)", "zip(a[:1], psi[::-1], strict=False)", "the first weight alone?"),
     ],
 }
@@ -90,7 +103,8 @@ def bayes_line(counts, documents, alpha):
     ("final-gradient", "test-final"): """
 def final_gradient(scores, labels, lengths):
     T, B, K = scores.shape
-    q = np.exp(scores) / np.exp(scores).sum(axis=2, keepdims=True)
+    q = np.exp(scores - scores.max(axis=2, keepdims=True))
+    q = q / q.sum(axis=2, keepdims=True)
     last = np.arange(T)[:, None] == lengths - 1
     return np.where(last[:, :, None], q - np.eye(K)[labels], 0) / B
 """,
@@ -99,7 +113,8 @@ def marks(said, true, classes):
     M = np.zeros((classes, classes))
     np.add.at(M, (true, said), 1)
     p = np.trace(M) / M.sum()
-    return p, (p * (1 - p) / M.sum()) ** 0.5, 2 * np.diag(M) / (M.sum(axis=0) + M.sum(axis=1))
+    parts = np.diag(M) / M.sum(axis=0), np.diag(M) / M.sum(axis=1)
+    return p, (p * (1 - p) / M.sum()) ** 0.5, *parts, 2 * np.diag(M) / (M.sum(axis=0) + M.sum(axis=1))
 """,
     ("ar-ahead", "test-iterate"): """
 def ar_ahead(c, a, history, h):
@@ -118,4 +133,7 @@ def ar_variances(a, noise, h):
 """,
 }
 
-NARROW = {("ar-variances", "test-spread"): ("zip(a, psi[::-1]", "zip(a[:3], psi[::-1]")}
+NARROW = {
+    ("ar-variances", "test-spread"): ("zip(a, psi[::-1]", "zip(a[:3], psi[::-1]"),
+    ("ar-ahead", "test-iterate"): ("c + np.dot(a, latest)", "(c + np.dot(a, latest)) * (len(history) > len(a))"),
+}
