@@ -214,8 +214,8 @@ def test_the_recursions_as_they_are_printed(looks):
     """s^d and s^h from the two printed lines, for one pair and a tanh net: J is diag(1 - h h) W_h."""
     params = init_seq2seq(np.random.default_rng(8), 5, 4, 3, 4, "dot", init=init_rnn)
     if not looks:  # a readout that does not see the contexts
-        W_y, b_y = params.readout
-        params = params._replace(readout=params.readout._replace(weights=W_y * (np.arange(8) < 4)))
+        seen = params.readout.weights * (np.arange(8) < 4)
+        params = params._replace(readout=params.readout._replace(weights=seen))
     x, y = [3, 1, 4, 0], [1, 2, 3, 3, 0]
     h, d, contexts, scores, logits, loss = states_one_by_one(leaves(params), x, y)
     loss.backward()
