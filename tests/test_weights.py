@@ -31,5 +31,5 @@ def test_another_file_or_another_form_is_refused(kept):
         weights.load("some", params, "0" * 64, folder)
     with pytest.raises(ValueError, match="like: expected"):
         weights.load("some", params._replace(source_table=np.zeros((6, 3))), digest, folder)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="part of the course's repository"):
         weights.load("none", params, digest, folder)
