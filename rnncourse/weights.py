@@ -28,7 +28,12 @@ def load(name: str, like: Any, digest: str, folder: Path = FOLDER) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not the file of the record, or holds other arrays.
     """
-    content = (folder / f"{name}.npz").read_bytes()
+    file = folder / f"{name}.npz"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no weights {name!r} in {folder}. Weights are part of the course's repository, not of an installed package"
+        )
+    content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(f"name: {name}.npz is not the file that the record tells of: run the experiment again")
     with np.load(io.BytesIO(content)) as arrays:

@@ -107,6 +107,14 @@ def test_huge_scores_do_not_overflow(floor, kind):
 
 
 @FLOORS
+def test_real_scores_far_below_those_of_padding(floor):
+    """Padding's score is zero; the largest of the real ones, and no other, is taken off."""
+    query, keys = np.array([[[-1e3]]]), np.array([[[1.0]], [[2.0]], [[0.0]]])
+    contexts, _ = floor.attention.forward(*on(floor, (DotParams(np.ones((1, 1))), query, keys)), [2])
+    assert np.isclose(float(contexts[0, 0, 0]), 1, rtol=1e-14)
+
+
+@FLOORS
 @KINDS
 def test_float32_stays(floor, kind):
     params, d, h, g = draw(kind, dtype=np.float32)
@@ -138,6 +146,9 @@ def test_starts():
     assert init_attention(rng, 6, "none") == NoAttention()
     assert init_attention(rng, 6, "dot").query_weights.shape == (6, 6)
     assert [array.shape for array in init_attention(rng, 5, "additive")] == [(3, 5), (3, 5), (3,)]
+    W_q, W_k, w = init_attention(rng, 400, "additive")
+    for array, size in ((init_attention(rng, 400, "dot").query_weights, 400), (W_q, 400), (W_k, 400), (w, 200)):
+        assert 0.8 < array.std() * size**0.5 < 1.2  # scores of states of size one begin at about one
     with pytest.raises(ValueError, match="expected one of 'none', 'dot', 'additive', got 'location'"):
         init_attention(rng, 5, "location")
 

@@ -79,16 +79,19 @@ def check_list(found, b, right):
 
 
 @FLOORS
-def test_trying_everything_is_trying_everything(floor):
+@pytest.mark.parametrize("power", [0.0, 0.7, 1.0])
+def test_trying_everything_is_trying_everything(floor, power):
     params = network()
     step, state = decoder(floor, params)
-    found = numbers(floor.search.exhaustive(step, state, LIMIT))
+    found = numbers(floor.search.exhaustive(step, state, LIMIT, power))
+    # torch raises whole lengths to a power in single precision
+    agree(found.scores, found.log_probabilities / found.lengths**power, 1e-15 if floor is reference else 1e-6)
     assert found.tokens.shape == (3, 121, LIMIT)
     tensors = leaves(params)
     for b, x in enumerate(SOURCES):
         with torch.no_grad():
             log_p = lambda y, x=x: float(sum(oracles.log_probabilities(tensors, list(x), y)[0]))  # noqa: E731
-            check_list(found, b, ranking(log_p, LIMIT, SYMBOLS + 1))
+            check_list(found, b, ranking(log_p, LIMIT, SYMBOLS + 1, power))
 
 
 @verifies("eq-seq2seq-mass", oracle="every sequence one by one, and what a loop leaves unfinished")
@@ -115,6 +118,41 @@ def test_a_wide_beam_finds_what_is_best(floor, power, seed):
         check_list(found, b, right)
 
 
+@verifies("eq-beam-bound", oracle="the larger of its two sides, at every string and every beginning")
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
+def test_the_bound_at_every_string(power):
+    limit = 5
+    _, _, log_p = table(reference, 4, V=3, sharp=2.0)
+    both = np.array(
+        [
+            (log_p(0, y) / len(y) ** power, log_p(0, y[:n]) / limit**power)
+            for y in oracles.everything(2, limit)
+            for n in range(len(y) + 1)
+        ]
+    )
+    agree(both.max(axis=1), both[:, 1], 0)
+
+
+@verifies("eq-beam-bound", oracle="four numbers by hand")
+@FLOORS
+def test_a_long_answer_may_overtake_at_the_last_step(floor):
+    """It ends with 0.7 at once, or goes on to the limit at no cost: log 0.3 / 4 is more than log 0.7."""
+    rows = np.log([[0.7, 0.3], [1e-9, 1 - 1e-9], [1e-9, 1 - 1e-9], [1 - 1e-9, 1e-9]])
+    calls = []
+
+    def step(tokens, state):
+        calls.append(len(tokens))
+        return on(floor, rows)[state[0]], (state[0] + 1,)
+
+    state = (on(floor, np.zeros(1, np.int64)),)
+    found = numbers(floor.search.beam(step, state, 1, 4, 1.0))
+    assert found.tokens[0, 0].tolist() == [1, 1, 1, 0]
+    agree(found.scores[0, 0], math.log(0.3) / 4, 1e-8)
+    calls.clear()
+    floor.search.beam(step, state, 1, 4, 0.0)
+    assert len(calls) == 1  # 0.7 is more than 0.3: it stops
+
+
 @verifies("eq-beam-bound", oracle="sets of strings, searched to the limit")
 @pytest.mark.parametrize("power", [0.0, 1.0])
 @pytest.mark.parametrize("width", [1, 2, 5])
@@ -135,6 +173,21 @@ def test_a_narrow_beam_is_its_definition(width, power, seed):
             alive = sorted(longer, key=lambda y: -log_p(b, y))[:width]
         ended.sort(key=lambda one: -one[0] / len(one[1]) ** power)
         check_list(found, b, ended[:width])
+
+
+@FLOORS
+def test_one_list_may_be_half_full_beside_another(floor):
+    """The first source never ends and the second can: what never ends has no tokens and no length."""
+    logs = np.log([[1e-300, 0.6, 0.4], [0.5, 0.3, 0.2]])
+    logs[0, 0] = -np.inf
+
+    def step(tokens, state):
+        return on(floor, logs)[state[0]], state
+
+    found = numbers(floor.search.beam(step, (on(floor, np.arange(2)),), 2, 3))
+    assert found.finished.tolist() == [[False, False], [True, True]]
+    assert not found.tokens[0].any() and not found.lengths[0].any()
+    agree(found.log_probabilities[1], np.log([0.5, 0.15]), 1e-13)
 
 
 @FLOORS
@@ -259,3 +312,27 @@ def test_many_symbols(floor, width):
     two = sorted([logs[0], *(logs[best] + logs[0])], reverse=True)[:width]
     agree(found.log_probabilities[0, : len(two)], np.array(two), 1e-13)
     assert found.tokens[0, 1:, 0].tolist() == best[: width - 1].tolist()
+
+
+def test_the_highest_of_long_rows():
+    """Rows are cut into blocks from 128 entries on; many entries are equal, and the first of them comes first."""
+    rng = np.random.default_rng(0)
+    for size in (127, 128, 197, 640):
+        for count in (1, 2, 17, 63, 64, 65, 90):
+            values = np.round(rng.standard_normal((3, size)), 1)
+            right = np.argsort(-values, axis=1, kind="stable")[:, :count]
+            places, highest = reference.search._highest(values, count)
+            assert places.tolist() == right.tolist()
+            assert highest.tolist() == [list(row[order]) for row, order in zip(values, right, strict=True)]
+
+
+@FLOORS
+def test_a_beam_over_three_hundred_symbols(floor):
+    V, limit, width = 300, 4, 3
+    step, state, log_p = table(floor, 5, V, sharp=2.0)
+    found = numbers(floor.search.beam(step, state, width, limit))
+    alive, ended = [()], []
+    for _ in range(limit):
+        ended += [(log_p(0, (*y, 0)), (*y, 0)) for y in alive]
+        alive = sorted(((*y, v) for y in alive for v in range(1, V)), key=lambda y: -log_p(0, y))[:width]
+    check_list(found, 0, sorted(ended, key=lambda one: -one[0])[:width])

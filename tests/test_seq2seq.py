@@ -95,8 +95,9 @@ def test_a_batch_is_its_columns(floor, kind):
 def test_what_stands_behind_the_end_changes_nothing(floor):
     params, cell, (x, y) = on(floor, draw("additive", True)), floor.lstm.plain(), batch()
     ours = floor.seq2seq.full(cell, params, x, y)
-    noisy = [np.where(np.arange(len(z))[:, None] < pairs.lengths(z), z, 3) for z in (x, y)]
-    agree(tuple(floor.seq2seq.full(cell, params, *noisy)), tuple(ours), 0 if floor is reference else 1e-15)
+    for noise in (3, 99, -100):
+        noisy = [np.where(np.arange(len(z))[:, None] < pairs.lengths(z), z, noise) for z in (x, y)]
+        agree(tuple(floor.seq2seq.full(cell, params, *noisy)), tuple(ours), 0 if floor is reference else 1e-15)
 
 
 @FLOORS
@@ -146,6 +147,12 @@ def test_bad_input_is_named(floor):
         forward(cell, params, np.where(x == 4, 9, x), y)
     with pytest.raises(ValueError, match=r"readout.weights: expected shape \(4, 4\)"):
         forward(cell, params._replace(attention=NoAttention()), x, y)
+    with pytest.raises(ValueError, match=r"readout.bias: expected shape \(4,\)"):
+        short = params.readout._replace(bias=params.readout.bias[:3])
+        forward(cell, params._replace(readout=short), x, y)
+    with pytest.raises(ValueError, match=r"encoder.input_weights: expected shape"):
+        narrow = params.encoder._replace(input_weights=params.encoder.input_weights[:, :2])
+        forward(cell, params._replace(encoder=narrow), x, y)
     with pytest.raises(ValueError, match=r"encoder: expected 4 units in all"):
         forward(cell, params._replace(encoder=on(floor, init_gru(np.random.default_rng(0), 3, 5))), x, y)
 
@@ -214,8 +221,8 @@ def test_the_recursions_as_they_are_printed(looks):
     """s^d and s^h from the two printed lines, for one pair and a tanh net: J is diag(1 - h h) W_h."""
     params = init_seq2seq(np.random.default_rng(8), 5, 4, 3, 4, "dot", init=init_rnn)
     if not looks:  # a readout that does not see the contexts
-        W_y, _ = params.readout
-        params = params._replace(readout=params.readout._replace(weights=W_y * (np.arange(8) < 4)))
+        seen = params.readout.weights * (np.arange(8) < 4)
+        params = params._replace(readout=params.readout._replace(weights=seen))
     x, y = [3, 1, 4, 0], [1, 2, 3, 3, 0]
     h, d, contexts, scores, logits, loss = states_one_by_one(leaves(params), x, y)
     loss.backward()

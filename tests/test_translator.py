@@ -1,6 +1,7 @@
 """The module that is trained computes what the library's functions compute, and dates are what they say."""
 
 import datetime
+import itertools
 import re
 
 import numpy as np
@@ -41,6 +42,23 @@ def test_a_seed_is_a_start(kind):
     assert abs(one.readout.weights - other.readout.weights).max() > 0.1
     H = one.encoder.forwards.recurrent_weights.shape[1]
     assert one.encoder.backwards.bias[H : 2 * H].tolist() == [1.0] * H
+    for block in np.split(one.decoder.recurrent_weights, 4):
+        agree(block @ block.T, np.eye(6), 1e-6)
+
+
+def test_a_start_leaves_torchs_own_chance_alone():
+    torch.manual_seed(5)
+    right = torch.rand(3)
+    torch.manual_seed(5)
+    translator.Translator(5, 5, 3, 6, seed=1)
+    assert torch.equal(torch.rand(3), right)
+
+
+def test_lengths_are_drawn_as_often_as_they_occur():
+    x = pairs.pad([(1, 2, 3, 4)] * 2 + [(1,)] * 38)
+    draw = translator.sampled(x, x, 2)
+    long = sum(len(draw(step).inputs) == 5 for step in range(200))
+    assert 2 < long < 25  # one in twenty; each length alike would be a hundred
 
 
 def test_batches_are_of_one_length_and_a_function_of_the_update():
@@ -98,6 +116,19 @@ def test_no_day_is_shared_and_no_held_out_form_is_seen():
         assert not {(item.locale, item.form) for item in part} & set(dates.HELD_OUT)
     assert {(item.locale, item.form) for item in parts.unseen} == set(dates.HELD_OUT)
     assert parts == dates.split(train=3000, valid=400, test=400, seed=5)
+    assert dates.FIRST + datetime.timedelta(dates.DAYS - 1) == datetime.date(2049, 12, 31)
+    many = dates.split(train=20_000, valid=1, test=1)
+    assert len({item.iso for item in many.train}) > dates.DAYS // 3  # eight tenths of the days, of which some are drawn
+
+
+def test_two_digits_name_one_year():
+    """Day, month and year from the same three numbers, in every order: no text of one year is one of another."""
+    years = {}
+    for three in ((3, 4, 5), (10, 11, 12), (1, 2, 12)):
+        for y, m, d in itertools.permutations(three):
+            for pair in set(dates.every()) - set(dates.HELD_OUT):
+                text = dates.written(datetime.date(2000 + y, m, d), *pair).text
+                assert years.setdefault(text, y) == y
 
 
 def words(pairs_of_locale_and_form):

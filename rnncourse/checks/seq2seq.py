@@ -25,11 +25,14 @@ def batch(heard_and_counted: Callable, **sizes: int) -> None:
     """
     y = _targets(**sizes)
     names = ("heard", "counted")
-    answer = named_parts(call(heard_and_counted, y), names)
-    answer["counted"] = np.asarray(answer["counted"]).astype(float)
-    right = {"heard": pairs.shifted(y), "counted": _counted(y)}
-    slips = [Mistake(hint, dict(zip(names, wrong(y), strict=True))) for hint, wrong in BATCH_SLIPS.items()]
-    require_arrays(answer, {name: array.astype(float) for name, array in right.items()}, slips)
+    heard, counted = named_parts(call(heard_and_counted, y), names).values()
+    answer = {"heard": _cleaned(heard, y), "counted": np.asarray(counted).astype(float)}
+    right = {"heard": _cleaned(pairs.shifted(y), y), "counted": _counted(y)}
+    slips = []
+    for hint, wrong in BATCH_SLIPS.items():
+        heard, counted = wrong(y)
+        slips.append(Mistake(hint, {"heard": _cleaned(heard, y), "counted": counted}))
+    require_arrays(answer, right, slips)
 
 
 @task("2", "the score of a batch", points=3)
@@ -62,14 +65,16 @@ def attend(attention: Callable, **sizes: int) -> None:
     Raises:
         Wrong: with a diagnosis.
     """
-    for scale in (1.0, 400.0):
-        q, h, real, _ = _attention_problem(**sizes)
-        names = ("weights", "context")
-        answer = named_parts(call(attention, scale * q, h, real), names)
-        right = dict(zip(names, _attention(scale * q, h, real), strict=True))
+    q, h, real, _ = _attention_problem(**sizes)
+    T, names = len(h), ("weights", "context")
+    away = h - 1000 * len(q) ** 0.5 * q / (q @ q)  # real scores near -1000
+    away[real:] = 50 * q  # and those of padding above zero
+    problems = [(q, h, real), (400 * q, h, real), (q, h, 1), (q, h, T - 3), (q, h, T), (q, away, real)]
+    for problem in problems:
+        answer = named_parts(call(attention, *problem), names)
+        right = dict(zip(names, _attention(*problem), strict=True))
         slips = [
-            Mistake(hint, dict(zip(names, wrong(scale * q, h, real), strict=True)))
-            for hint, wrong in ATTENTION_SLIPS.items()
+            Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in ATTENTION_SLIPS.items()
         ]
         require_arrays(answer, right, slips)
 
@@ -110,16 +115,16 @@ def beam(beam_search: Callable, **sizes: int) -> None:
     for width, limit in ((3, 6), (1, 4), (2, 5), (64, 4)):
         next_log_p = _decoder(**sizes)
         answer = call(beam_search, next_log_p, width, limit)
-        right = _beam(next_log_p, width, limit)
+        right = _every(next_log_p, limit)[:width] if width == 64 else _beam(next_log_p, width, limit)
         _require_list(answer, right, next_log_p, width, limit)
 
 
 @task("6", "a fair score for long answers", points=2)
-def rank(best_by_mean: Callable, **sizes: int) -> None:
+def rank(best_by_score: Callable, **sizes: int) -> None:
     """Judge the choice by mean log-probability.
 
     Args:
-        best_by_mean: takes a list of pairs (log p, tuple of symbols with its end) and a power; returns the
+        best_by_score: takes a list of pairs (log p, tuple of symbols with its end) and a power; returns the
             best pair as it stands in the list.
         sizes: seed, symbols.
 
@@ -128,8 +133,9 @@ def rank(best_by_mean: Callable, **sizes: int) -> None:
     """
     table = [(-1.0, (1, 0)), (-2.1, (1, 2, 2, 0))]  # with the end counted the first, without it the second
     searched = _beam(_decoder(**sizes), 64, 5)
-    for found, power in ((searched, 0.0), (searched, 0.7), (table, 1.0), (searched, 1.0)):
-        answer = call(best_by_mean, list(found), power)
+    near = [(-1.0, (1, 0)), (-1.3, (1, 2, 2, 0))]  # with the fourth root the first, with the length itself the second
+    for found, power in ((searched, 0.0), (searched, 0.7), (table, 1.0), (searched, 1.0), (near, 0.25)):
+        answer = call(best_by_score, list(found), power)
         right = max(found, key=lambda one: one[0] / len(one[1]) ** power)
         if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[1], tuple)):
             raise Wrong("expected one of the pairs (log p, symbols), as it stands in the list.")
@@ -143,15 +149,28 @@ def rank(best_by_mean: Callable, **sizes: int) -> None:
 
 
 def _targets(seed: int = 0, sequences: int = 4) -> np.ndarray:
-    """A ragged batch with something behind the end of one column."""
+    """A ragged batch with something behind the end of one column: 0 3 1 0 is the empty sequence."""
     rng = np.random.default_rng(seed)
     y = pairs.pad([rng.integers(1, 5, n) for n in (3, 0, *rng.integers(1, 6, sequences - 2))])
-    y[-1, 1] = 0
+    y[1:3, 1] = 3, 1
     return y
 
 
 def _counted(y: np.ndarray) -> np.ndarray:
     return (np.arange(len(y))[:, None] < pairs.lengths(y)).astype(float)
+
+
+def _cleaned(heard: Any, y: np.ndarray) -> Any:
+    """What is heard behind the end is nobody's business."""
+    heard = np.asarray(heard)
+    return np.where(_counted(y) > 0, heard, 0).astype(float) if heard.shape == y.shape else heard
+
+
+def _after_something(y: np.ndarray) -> np.ndarray:
+    """The slip that counts a step where something was heard before it, and the first."""
+    counted = (pairs.shifted(y) != 0).astype(float)
+    counted[0] = 1.0
+    return counted
 
 
 def _early(y: np.ndarray) -> np.ndarray:
@@ -221,6 +240,29 @@ def _beam(next_log_p, width, limit, drop=False, ends=True):
     return sorted(finished, key=lambda one: -one[0])[:width]
 
 
+def _every(next_log_p, limit):
+    """All finished answers, the best first."""
+    answers, open_ = [], [(0.0, ())]
+    for _ in range(limit):
+        longer = [
+            (log_p + value, (*said, v)) for log_p, said in open_ for v, value in enumerate(next_log_p(said).tolist())
+        ]
+        answers += [one for one in longer if one[1][-1] == 0]
+        open_ = [one for one in longer if one[1][-1] != 0]
+    return sorted(answers, key=lambda one: -one[0])
+
+
+def _places(next_log_p, width, limit):
+    """A beam in which what ends takes a place among the best, though it is kept."""
+    alive, finished = [(0.0, ())], []
+    for _ in range(limit):
+        longer = [(log_p + value, (*said, v)) for log_p, said in alive for v, value in enumerate(next_log_p(said))]
+        best = sorted(longer, key=lambda one: -one[0])[:width]
+        finished += [one for one in best if one[1][-1] == 0]
+        alive = [one for one in best if one[1][-1] != 0]
+    return sorted(finished, key=lambda one: -one[0])[:width]
+
+
 def _shared(next_log_p, width, limit):
     """A beam in which what has ended is thrown away at the next step, and only the last step's ends are left."""
     alive, finished = [(0.0, ())], []
@@ -268,6 +310,14 @@ BATCH_SLIPS: dict[str, Callable] = {
         (np.cumsum(y == 0, axis=0) == 0).astype(float),
     ),
     "does padding count? After its first 0 a column is over.": lambda y: (pairs.shifted(y), np.ones(y.shape)),
+    "a column is over for good after its first 0, whatever stands behind it.": lambda y: (
+        pairs.shifted(y),
+        _after_something(y),
+    ),
+    "the non-zeros do not give the length: padding need not be 0.": lambda y: (
+        pairs.shifted(y),
+        (np.arange(len(y))[:, None] <= (y != 0).sum(axis=0)).astype(float),
+    ),
 }
 SCORE_SLIPS: dict[str, Callable] = {
     "did you leave out the end? Without it this is the probability of all answers that begin so.": lambda s, y: _scores(
@@ -287,6 +337,7 @@ ATTENTION_SLIPS: dict[str, Callable] = {
     ),
     "did you mask after the softmax? Then the weights no longer sum to one.": _attention_late,
     "did you forget to divide by the root of M?": lambda q, h, real: _attention(q, h, real, scale=1.0),
+    "is `real` used? It is another number in another problem.": lambda q, h, real: _attention(q, h, len(h) - 2),
     "did you forget to normalise? Weights are shares.": lambda q, h, real: _attention(q, h, real, divide=False),
 }
 BACK_SLIPS: dict[str, Callable] = {
@@ -308,9 +359,13 @@ BEAM_SLIPS: dict[str, Callable] = {
     "is log p of the end missing? An answer's log-probability has its end in it.": lambda f, k, n: _beam(
         f, k, n, ends=False
     ),
+    "do ended answers take places in the beam, or get lost? They belong in a list of their own.": _places,
     "what has ended was thrown away: keep finished answers in a list of their own.": _shared,
 }
 RANK_SLIPS: dict[str, Callable] = {
+    "this is the best by its mean: divide by the length to the power.": lambda found, a: max(
+        found, key=lambda one: one[0] / len(one[1])
+    ),
     "the end counts in the length.": lambda found, a: max(found, key=lambda one: one[0] / max(1, len(one[1]) - 1) ** a),
     "this is the most probable one: divide by the length first.": lambda found, a: max(found, key=lambda one: one[0]),
     "this is the worst one.": lambda found, a: min(found, key=lambda one: one[0] / len(one[1]) ** a),

@@ -94,6 +94,7 @@ def beam(step: Callable, state: Any, width: int, limit: int, power: float = 0.0)
     doors.at_least("width", width, 1)
     _check(limit, power)
     B, pool = rows(state), _nothing(rows(state), width, limit)
+    each = np.arange(B)[:, None]  # the sources, down the rows
     alive, beginnings, last = np.zeros((B, 1)), np.zeros((B, 1, limit), np.int64), np.full(B, END)
     for n in range(1, limit + 1):
         log_p, state = step(last, state)
@@ -107,9 +108,9 @@ def beam(step: Callable, state: Any, width: int, limit: int, power: float = 0.0)
         if (pool.scores[:, -1] >= alive[:, 0] / limit**power).all():
             break
         parents, symbols = np.divmod(kept, V)
-        beginnings = np.take_along_axis(beginnings, parents[:, :, None], axis=1)
+        beginnings = beginnings[each, parents]
         beginnings[:, :, n - 1] = symbols
-        places = (np.arange(B)[:, None] * totals.shape[1] + parents).ravel()
+        places = (each * totals.shape[1] + parents).ravel()
         last, state = symbols.ravel(), map_arrays(lambda array, p=places: array[p], state)
     return pool
 
@@ -200,25 +201,24 @@ def _nothing(B: int, width: int, limit: int) -> Found:
 
 
 def _best(pool: Found, beginnings: np.ndarray, logs: np.ndarray, n: int, power: float) -> Found:
-    """The list again, with what has ended at length n."""
+    """The list again, with what has ended at length n; of equals the older stays, so the impossible never enters."""
     scores = logs / n**power
     if (scores <= pool.scores[:, -1:]).all():  # nothing enters
         return pool
-    real = np.isfinite(logs)
-    ended = Found(beginnings * real[:, :, None], n * real, logs, scores, real)
+    ended = Found(beginnings, np.full(logs.shape, n), logs, scores, np.full(logs.shape, True))
     both = Found(*(np.concatenate(parts, axis=1) for parts in zip(pool, ended, strict=True)))
     return _sorted(both, np.argsort(-both.scores, axis=1, kind="stable")[:, : pool.scores.shape[1]])
 
 
 def _sorted(found: Found, order: np.ndarray) -> Found:
-    tokens = np.take_along_axis(found.tokens, order[:, :, None], axis=1)
-    return Found(tokens, *(np.take_along_axis(part, order, axis=1) for part in found[1:]))
+    each = np.arange(len(order))[:, None]
+    return Found(*(part[each, order] for part in found))
 
 
 def _highest(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Places and values of the highest in every row, from high to low; of equals, the first."""
     places = np.array([_few(row, count) for row in values])
-    return places, np.take_along_axis(values, places, axis=1)
+    return places, values[np.arange(len(values))[:, None], places]
 
 
 def _few(row: np.ndarray, count: int, blocks: int = 64) -> np.ndarray:

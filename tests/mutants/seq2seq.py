@@ -10,6 +10,16 @@ MUTANTS = {
         ("np.vstack([0 * y[:1], y[:-1]])", "y.copy()", "did you forget to shift?"),
         (" - (y == 0)\n", "\n", "did you leave out the end?"),
         ("counted = ended_before == 0", "counted = np.ones(y.shape, bool)", "does padding count?"),
+        (
+            "counted = ended_before == 0",
+            "counted = np.vstack([np.ones((1, y.shape[1]), bool), y[:-1] != 0])",
+            "is over for good",
+        ),
+        (
+            "counted = ended_before == 0",
+            "counted = np.arange(len(y))[:, None] <= (y != 0).sum(axis=0)",
+            "need not be 0",
+        ),
     ],
     ("log-probability", "test-score"): [
         (" - (y == 0) == 0", " == 0", "did you leave out the end?"),
@@ -30,6 +40,7 @@ MUTANTS = {
         (" / np.sqrt(len(q))", "", "did you forget to divide by the root of M?"),
         ("alpha = e / e.sum()", "alpha = e", "did you forget to normalise?"),
         ("np.exp(u - u.max())", "np.exp(u)", "entries are NaN or infinite"),
+        ("np.arange(len(h)) < real", "np.arange(len(h)) < len(h) - 2", "is `real` used?"),
     ],
     ("attention-back", "test-back"): [
         ("(h - context) @ g", "h @ g", "did you forget to take off the context?"),
@@ -43,7 +54,14 @@ MUTANTS = {
         (
             "            finished.append((log_p + logs[0], (*said, 0)))\n            for v in range(1, len(logs)):",
             "            for v in range(len(logs)):",
-            "keep finished answers in a list of their own",
+            "in a list of their own",
+        ),
+        (
+            "        alive = sorted(longer, reverse=True)[:width]\n",
+            "        both = sorted(longer + finished[-len(alive) :], reverse=True)[:width]\n"
+            "        finished = finished[: -len(alive)] + [one for one in both if one[1][-1] == 0]\n"
+            "        alive = [one for one in both if one[1][-1] != 0]\n",
+            "do ended answers take places in the beam",
         ),
         ("return sorted(finished, reverse=True)", "return sorted(finished)", "answers are missing"),
         ("return sorted(finished, reverse=True)[:width]", "return alive", "not finished"),
@@ -51,6 +69,7 @@ MUTANTS = {
     ("best-by-mean", "test-rank"): [
         ("log_p / len(said) ** a", "log_p", "divide by the length first"),
         ("np.argmax", "np.argmin", "this is the worst one"),
+        ("log_p / len(said) ** a", "log_p / (len(said) if a else 1)", "this is the best by its mean"),
         ("log_p / len(said) ** a", "log_p / max(1, len(said) - 1) ** a", "the end counts in the length"),
     ],
 }
@@ -60,8 +79,8 @@ REWRITES = {
 def heard_and_counted(y):
     heard = np.zeros_like(y)
     heard[1:] = y[:-1]
-    first = (y == 0).argmax(axis=0)
-    return heard, np.arange(len(y))[:, None] <= first
+    counted = np.arange(len(y))[:, None] <= (y == 0).argmax(axis=0)
+    return heard * counted, counted
 """,
     ("log-probability", "test-score"): """
 def log_probability(logits, y):
@@ -101,7 +120,7 @@ def beam_search(next_log_p, width, limit):
     return [(value, said) for said, value in sorted(done.items(), key=lambda one: -one[1])][:width]
 """,
     ("best-by-mean", "test-rank"): """
-def best_by_mean(found, a):
+def best_by_score(found, a):
     return sorted(found, key=lambda one: one[0] * len(one[1]) ** -a)[-1]
 """,
 }
