@@ -35,7 +35,7 @@ serve: book  ## build the site and serve it on this machine
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 8000
 
 test: $(VENV)/.ready  ## run everything: library, ledger, notebooks, exercises, site
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 notebooks: $(VENV)/.ready  ## re-execute the chapters whose text or code has changed
 	$(BIN)/python tools/notebooks.py

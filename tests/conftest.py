@@ -18,6 +18,7 @@ from tools import ledger  # noqa: E402
 hypothesis.settings.register_profile("course", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("course")
 
+LONGEST = ("test_site.py", "test_exercises.py")  # a browser on every page; every notebook against every mutant
 _config: pytest.Config  # the running session's: the report hook below is not handed one
 PROOFS = pytest.StashKey[list]()
 SKIPPED = pytest.StashKey[set]()
@@ -54,7 +55,8 @@ def _part_asked_for(config) -> str:
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what needs a device that is not here; ask torch only if there is such a test."""
+    """Begin with what takes longest; skip what needs a device that is not here, asking torch only if need be."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)  # or one process ends long after the other
     needy = [item for item in items if item.get_closest_marker("cuda")]
     if needy:
         import torch
