@@ -13,16 +13,21 @@ import pytest
 import torch
 from proof import agree
 
-from rnncourse import bridge, gate_params, gpu, hmm_params, lds_params, params, trees
+from rnncourse import bridge, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params, trees
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
 NOT_COMPILED = {
+    "forecaster": "a torch.nn module around torch's own layers, which is for torch to compile",
     "graph": "records tensors and differentiates; every backward pass here goes through it",
     "language": "a torch.nn module around torch's own layers, which is for torch to compile",
     "processes": "talks to other processes",
+    "readers": "a torch.nn module around torch's own layers",
     "resume": "reads and writes files",
+    "search": "loops in Python around any decoder, and stops where what was found says so",
+    "speller": "a torch.nn module around torch's own layers",
     "training": "a loop in Python around any module, compiled or not",
+    "translator": "a torch.nn module around torch's own layers",
 }
 
 
@@ -49,6 +54,10 @@ NODES = params.ReadoutParams(numbers(3, H), numbers(3))
 LDS = drawn(lds_params.init_lds, H, O, D)
 HMM = drawn(hmm_params.init_gaussian, np.random.default_rng(1).standard_normal((9, B, D)), 3)
 DRAWS = gpu.particles.draw(np.random.default_rng(0), T, B, 20, H)
+STILL = drawn(lds_params.init_lds, H, O, 0)
+PAIRS = drawn(seq2seq_params.init_seq2seq, 3, 3, 2, H, "dot")
+SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0, 0]])
+LOOK = PAIRS.attention
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -91,6 +100,10 @@ def both_ways(run, back, *given):
 X, STATES = numbers(T, B, D), numbers(T, B, H)
 CASES = {
     "activations": (lambda a: [gpu.activations.get(name).function(a) for name in ("tanh", "sigmoid", "relu")], STATES),
+    "attention": (
+        both_ways(lambda x: gpu.attention.forward(LOOK, x, WEIGHTS, [3, 2]), gpu.attention.backward),
+        WEIGHTS,
+    ),
     "baum_welch": (lambda x: gpu.baum_welch.step(HMM, x), X),
     "bidirectional": (both_ways(lambda x: gpu.bidirectional.forward(CELL, PAIR, x), gpu.bidirectional.backward), X),
     "bptt": (lambda x: gpu.bptt.full(CELL, MODEL, x, TARGETS).gradients, X),
@@ -118,6 +131,7 @@ CASES = {
     "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
     "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
+    "kalman_ahead": (lambda x: gpu.kalman_ahead.forward(STILL, x, BELL.covariance.expand(B, H, H), 3), WEIGHTS[0]),
     "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
     "lds_em": (lambda x: gpu.lds_em.fit(LDS, TARGETS, x, iterations=1), X),
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
@@ -136,6 +150,7 @@ CASES = {
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
+    "seq2seq": (lambda v: gpu.seq2seq.full(KEPT, PAIRS._replace(source_table=v), SAID, ANSWER), PAIRS.source_table),
     "smoother": (lambda x: [gpu.smoother.rts(filtered(x)), gpu.smoother.adjoint(filtered(x))], X),
     "softmax_tree": (lambda h: gpu.softmax_tree.log_probabilities(NODES, TREE, h), STATES),
     "spectra": (lambda W: [gpu.spectra.radius(W), gpu.spectra.growth(W, 4)], numbers(H, H)),
