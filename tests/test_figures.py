@@ -270,8 +270,9 @@ def test_the_chapters_are_in_order_and_build_on_earlier_ones():
     assert [chapter.number for chapter in figures.CHAPTERS if not chapter.needs] == [1]
 
 
-def test_the_arrows_of_the_map_run_between_cards_not_through_them():
-    fig = figures.course_map()
+@pytest.mark.parametrize("written", [(), range(1, 19)], ids=["planned", "written"])
+def test_the_arrows_of_the_map_run_between_cards_not_through_them(written):
+    fig = figures.course_map(written)
     cards = fig.findobj(lambda a: str(a.get_gid()).startswith("card"))
     inner = [card.get_window_extent().padded(-1) for card in cards]
     for wire in fig.findobj(lambda a: a.get_gid() == "need"):

@@ -164,8 +164,7 @@ def _card(ax: Axes, card: Card, chapter: Chapter, written: bool) -> None:
     ink = {"color": "white" if written else QUIET, "va": "center_baseline", "zorder": 4}
     ax.text(corner[0] + 0.13, card.y, f"{chapter.number:02}", fontsize=15, weight="bold", gid="number", **ink)
     title = textwrap.fill(chapter.title, 21, break_on_hyphens=False)
-    weight = "bold" if written else "normal"
-    ax.text(corner[0] + 0.52, card.y, title, fontsize=13, weight=weight, linespacing=1.15, gid="title", **ink)
+    ax.text(corner[0] + 0.52, card.y, title, fontsize=13, linespacing=1.15, gid="title", **ink)
 
 
 def _wires(cards: dict[int, Card]) -> list[list[tuple[float, float]]]:
