@@ -14,6 +14,7 @@ import torch
 from proof import agree
 
 from rnncourse import bridge, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params, trees
+from rnncourse.latent_params import Diagonal
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
@@ -132,6 +133,7 @@ CASES = {
     "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
     "kalman_ahead": (lambda x: gpu.kalman_ahead.forward(STILL, x, BELL.covariance.expand(B, H, H), 3), WEIGHTS[0]),
+    "latent": (lambda x: gpu.latent.kl(Diagonal(x, -x), gpu.latent.standard((x, x))), X),
     "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
     "lds_em": (lambda x: gpu.lds_em.fit(LDS, TARGETS, x, iterations=1), X),
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
