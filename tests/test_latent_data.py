@@ -27,6 +27,13 @@ def test_probabilities_of_all_sequences_sum_to_one():
     agree(joint[k, b], by_hand, 1e-14)
 
 
+def test_favourites():
+    P = chains.favouring(4, 0.6, 0.3)
+    agree(P.sum(axis=2), np.ones((4, 4)), 1e-15)
+    assert P[1, 1, 1] == pytest.approx(0.3 + 0.7 * 0.6) and P[1, 0, 1] == pytest.approx(0.7 * 0.6)
+    assert P[1, 0, 0] == pytest.approx(0.3 + 0.7 * 0.4 / 3) and P[1, 0, 2] == pytest.approx(0.7 * 0.4 / 3)
+
+
 def test_what_was_drawn_has_the_frequencies():
     P = chains.turning(4, 0.7)
     some = chains.draw(np.random.default_rng(0), P, 4000, 12)
@@ -43,13 +50,12 @@ def test_what_was_drawn_has_the_frequencies():
 def test_words_and_parts():
     data = name_words.load()
     parts = [name_words.decode(part.tokens, data.alphabet) for part in (data.train, data.valid, data.test)]
-    assert len(set(sum(parts, []))) == sum(map(len, parts))
+    assert len(set().union(*parts)) == sum(map(len, parts))
     assert all(3 <= len(word) <= 12 for word in parts[0])
     assert "?" not in "".join(parts[0]) and len(data.languages) == 20
     assert all(len(part.labels) == part.tokens.shape[1] for part in (data.train, data.valid, data.test))
-    assert (
-        name_words.encode(parts[2][:5], data.alphabet) == data.test.tokens[:, :5][: 1 + max(map(len, parts[2][:5]))]
-    ).all()
+    some = name_words.encode(parts[2][:5], data.alphabet)
+    assert (some == data.test.tokens[: len(some), :5]).all()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +76,7 @@ def test_probes_find_what_is_there():
 
 
 def test_refusals():
-    for wrong in (lambda: chains.turning(1), lambda: chains.turning(3, 1.0)):
+    for wrong in (lambda: chains.turning(1), lambda: chains.turning(3, 1.0), lambda: chains.favouring(3, 0.5, 1.0)):
         with pytest.raises(ValueError):
             wrong()
     with pytest.raises(ValueError, match="chains"):

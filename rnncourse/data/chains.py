@@ -1,8 +1,7 @@
 """Sequences with a planted cause: each is written by one of several Markov chains, which stays hidden.
 
-All chains use every symbol equally often in the long run and differ in what follows what; so single symbols
-say nothing of the cause, and a pair of neighbours says a little. Whoever knows the chains can work out, for
-any sequence, how probable each is.
+Whoever knows the chains can work out, for any sequence, how probable each of them is: so there is a best
+reader to compare with, and the true probability of every sequence.
 """
 
 from typing import NamedTuple
@@ -24,8 +23,29 @@ class Drawn(NamedTuple):
     causes: np.ndarray
 
 
+def favouring(symbols: int = 4, faith: float = 0.6, stay: float = 0.3) -> np.ndarray:
+    """Chains that each have a favourite among the symbols.
+
+    Args:
+        symbols: S, which is the number of chains, too.
+        faith: probability of the favourite where a symbol is chosen; every other has an equal part of the rest.
+        stay: probability of repeating the symbol before instead of choosing.
+
+    Returns:
+        Transition matrices, rows summing to one, shape (S, S, S): chain, from, to.
+
+    Raises:
+        ValueError: if there are less than two symbols, or a probability is not between 0 and 1.
+    """
+    _check(symbols, faith=faith, stay=stay)
+    chosen = np.where(np.eye(symbols, dtype=bool), faith, (1 - faith) / (symbols - 1))
+    return stay * np.eye(symbols) + (1 - stay) * chosen[:, None, :]
+
+
 def turning(symbols: int = 4, faith: float = 0.7) -> np.ndarray:
     """Chains that step around a circle, each by an amount of its own: 0, 1, ..., S - 1 places.
+
+    All use every symbol equally often in the long run: only neighbours say anything of the cause.
 
     Args:
         symbols: S, which is the number of chains, too.
@@ -37,9 +57,7 @@ def turning(symbols: int = 4, faith: float = 0.7) -> np.ndarray:
     Raises:
         ValueError: if there are less than two symbols, or the faith is not between 0 and 1.
     """
-    doors.at_least("symbols", symbols, 2)
-    if not 0 < faith < 1:
-        raise ValueError(f"faith: expected a number between 0 and 1, got {faith}")
+    _check(symbols, faith=faith)
     step = (np.arange(symbols)[None] - np.arange(symbols)[:, None]) % symbols
     own = step[None] == np.arange(symbols)[:, None, None]
     return np.where(own, faith, (1 - faith) / (symbols - 1))
@@ -99,3 +117,10 @@ def bayes(chains: np.ndarray, words: np.ndarray) -> np.ndarray:
         Integers in 0..C-1, shape (B,).
     """
     return log_joint(chains, words).argmax(axis=0)
+
+
+def _check(symbols: int, **shares: float) -> None:
+    doors.at_least("symbols", symbols, 2)
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise ValueError(f"{name}: expected a number between 0 and 1, got {share}")
