@@ -15,14 +15,16 @@ from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
 from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
-from rnncourse.data import processes
+from rnncourse.data import chains, processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
+from rnncourse.latent_params import Diagonal
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
     activations,
     autoregression,
     baum_welch,
+    bounds,
     bptt,
     cells,
     embedding,
@@ -30,6 +32,7 @@ from rnncourse.reference import (
     hmm,
     hmm_gradient,
     jacobians,
+    latent,
     lbfgs,
     lstm,
     lyapunov,
@@ -1281,3 +1284,31 @@ def test_H17_the_mode_and_a_draw_are_two_things():
     drawn = search.ancestral(step, (np.zeros(many, int),), np.random.default_rng(0).random((3, many)))
     of_mode = (drawn.tokens[:, 0] == [2, 1, 0]).all(axis=1).mean()
     assert abs(of_mode - 0.38) < 4 * (0.38 * 0.62 / many) ** 0.5
+
+
+def test_H13_a_latent_that_says_nothing_is_an_optimum():
+    """Four chains write sequences: a decoder that hears what came before needs no latent to be the mixture."""
+    P = chains.favouring(3, 0.6, 0.2)
+    total = 0.0
+    for word in itertools.product(range(3), repeat=5):
+        belief, log_p = np.full(3, 1 / 3), np.log(1 / 3)
+        for a, b in itertools.pairwise(word):  # p(x_t | x_1..x_{t-1}), the cause worked out on the way
+            log_p += np.log(belief @ P[:, a, b])
+            belief = belief * P[:, a, b] / (belief @ P[:, a, b])
+        tokens = np.array([*word, -1])[:, None] + 1
+        assert log_p == pytest.approx(np.logaddexp.reduce(chains.log_joint(P, tokens))[0], abs=1e-12)
+        total += np.exp(log_p)
+    assert total == pytest.approx(1, abs=1e-12)
+    # Readings of one level: ELBO = log p(x) both where z says all, at a price, and where it says nothing.
+    T, rng = 6, np.random.default_rng(0)
+    x, prior = rng.standard_normal(T) + 1, Diagonal(np.zeros(1), np.zeros(1))
+    S = torch.tensor(np.ones((T, T)) + np.eye(T))
+    exact = torch.distributions.MultivariateNormal(torch.zeros(T, dtype=torch.float64), S).log_prob(torch.tensor(x))
+    deaf = bounds.linear(prior, x, np.zeros((T, 1)), np.zeros(T), np.ones((T, T)) + np.eye(T))
+    note = Diagonal(np.array([x.sum() / (1 + T)]), np.array([-np.log(1.0 + T)]))
+    told = bounds.linear(note, x, np.ones((T, 1)), np.zeros(T), np.eye(T))
+    assert deaf == pytest.approx(float(exact), abs=1e-12) == told
+    assert latent.kl(prior, prior) == 0 and latent.kl(note, prior) > 0.5
+    # and from no other q does the deaf decoder gain
+    for q in (note, Diagonal(np.ones(1), np.zeros(1))):
+        assert bounds.linear(q, x, np.zeros((T, 1)), np.zeros(T), S.numpy()) < deaf - 0.1
