@@ -379,3 +379,34 @@ def test_the_applications_as_the_page_tells_them():
     lost, error = figures("walk", "net, lost"), figures("walk", "net, error")
     assert (lost / np.arange(1, 11)).min() > -0.001 and (lost[:, [0, 4, 9]].min(axis=1) < 0).sum() == 3
     assert lost.shape == (5, 10) and (lost > -3 * error).all()
+
+
+def test_what_the_latent_says():
+    """What chapter 13 tells its readers: who collapses, what a latent in use costs, and what it knows."""
+    record = records.load("sequence_vae")
+    seeds = record["settings"]["seeds"]
+
+    def of(task, kind, *keys):
+        runs = [run for run in record["runs"] if (run["task"], run["kind"]) == (task, kind)]
+        assert [run["seed"] for run in runs] == seeds and len(seeds) >= 4
+        for key in keys:
+            runs = [run[key] for run in runs]
+        return np.array(runs)
+
+    alone = of("words", "no latent", "test", "elbo")
+    kl = {kind: of("words", kind, "test", "kl") for kind in record["settings"]["kinds"]}
+    tight = {kind: of("words", kind, "test", "bound")[:, -1] - alone for kind in list(kl)[1:]}
+    assert max(kl["plain"].max(), kl["word dropout"].max()) < 0.1 < 0.2 < kl["annealing"].min()
+    assert min(tight["annealing"].min(), tight["free bits"].min()) > 0
+    assert max(tight["more free bits"].max(), tight["annealing, word dropout"].max()) < 0
+    assert (of("words", "free bits", "test", "elbo") < alone).all()
+    for kind in list(kl)[1:]:
+        bound = of("words", kind, "test", "bound")
+        assert (np.diff(bound, axis=1) > -0.02).all()  # it climbs with the draws
+    for chain in ("favouring", "turning"):
+        assert of(chain, "plain", "cause", "draws").max() < 0.35
+        assert (of(chain, "free bits", "test", "kl") > 0.8).all()
+    assert of("favouring", "free bits", "cause", "draws").min() > 0.5
+    assert of("turning", "free bits", "cause", "draws").max() < 0.6
+    file = tool.ROOT / "experiments" / "weights" / "sequence_vae_words.npz"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == record["weights"]
