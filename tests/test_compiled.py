@@ -27,6 +27,7 @@ NOT_COMPILED = {
     "resume": "reads and writes files",
     "search": "loops in Python around any decoder, and stops where what was found says so",
     "speller": "a torch.nn module around torch's own layers",
+    "state_readers": "torch.nn modules around torch's own layers",
     "training": "a loop in Python around any module, compiled or not",
     "translator": "a torch.nn module around torch's own layers",
 }

@@ -42,16 +42,16 @@ def forward(params: LDSParams, outputs) -> Chain:
     doors.finite("outputs", outputs)
     A, _, C, Q, R, m_0, _ = params
     look, P = torch.linalg.solve(R, C).T, torch.linalg.inv(Q)
-    J, h = torch.zeros(H, H).to(A), torch.zeros(outputs.shape[1], H).to(A)
+    bend, h = torch.zeros(H, H).to(A), torch.zeros(outputs.shape[1], H).to(A)
     parts = []
     for t in reversed(range(len(outputs))):
-        J, h = J + look @ C, h + outputs[t] @ look.T
+        bend, h = bend + look @ C, h + outputs[t] @ look.T
         prior = P if t else torch.linalg.inv(state_space.first_covariance(params))
-        G = symmetric(torch.linalg.inv(prior + J))
+        G = symmetric(torch.linalg.inv(prior + bend))
         from_before = prior @ A if t else torch.zeros(H, H).to(A)
         start = 0 if t else prior @ A @ m_0
         parts.append((G @ from_before, (h + start) @ G, G))
-        J, h = symmetric(A.T @ (P - P @ G @ P) @ A), h @ (G @ P @ A)
+        bend, h = symmetric(A.T @ (P - P @ G @ P) @ A), h @ (G @ P @ A)
     return Chain(*map(torch.stack, zip(*parts[::-1], strict=True)))
 
 

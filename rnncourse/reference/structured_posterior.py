@@ -42,16 +42,16 @@ def forward(params: LDSParams, outputs) -> Chain:
     doors.finite("outputs", outputs)
     A, _, C, Q, R, m_0, _ = params
     look, P = np.linalg.solve(R, C).T, np.linalg.inv(Q)
-    J, h = np.zeros((H, H)), np.zeros((outputs.shape[1], H))
+    bend, h = np.zeros((H, H)), np.zeros((outputs.shape[1], H))
     parts = []
     for t in reversed(range(len(outputs))):
-        J, h = J + look @ C, h + outputs[t] @ look.T
+        bend, h = bend + look @ C, h + outputs[t] @ look.T
         prior = P if t else np.linalg.inv(state_space.first_covariance(params))
-        G = symmetric(np.linalg.inv(prior + J))
+        G = symmetric(np.linalg.inv(prior + bend))
         from_before = prior @ A if t else np.zeros((H, H))
         start = 0 if t else prior @ A @ m_0
         parts.append((G @ from_before, (h + start) @ G, G))
-        J, h = symmetric(A.T @ (P - P @ G @ P) @ A), h @ (G @ P @ A)
+        bend, h = symmetric(A.T @ (P - P @ G @ P) @ A), h @ (G @ P @ A)
     return Chain(*map(np.stack, zip(*parts[::-1], strict=True)))
 
 
