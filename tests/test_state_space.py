@@ -74,6 +74,7 @@ def test_both_forms_of_the_bound(floor, case):
 
 @both_floors
 @verifies("eq-ssm-steps", oracle="integration on a grid of states")
+@verifies("eq-ssm-terms", oracle="integration on a grid of states")
 def test_each_step_has_its_own_two_halves(floor):
     """Every reconstruction and every divergence by itself, in one dimension, by sums over fine grids."""
     p = lds_oracles.problem(seed=6, T=3, B=1, H=1, O=1, D=0)
