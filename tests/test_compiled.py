@@ -28,6 +28,11 @@ NOT_COMPILED = {
     "search": "loops in Python around any decoder, and stops where what was found says so",
     "speller": "a torch.nn module around torch's own layers",
     "training": "a loop in Python around any module, compiled or not",
+    "deep_markov": "a torch.nn module around torch's own layers",
+    "module_weights": "reads and writes files",
+    "rolls": "counting, stretches of data, and a torch.nn module around torch's own layers",
+    "sequence_bound": "draws and sums around a torch.nn module",
+    "variational_rnn": "a torch.nn module around torch's own layers",
     "translator": "a torch.nn module around torch's own layers",
 }
 
