@@ -175,6 +175,18 @@ def test_the_prior_of_a_variational_rnn_has_not_heard_the_frame():
         assert t + 1 == T or (after.prior.mean[t + 1] != before.prior.mean[t + 1]).any()
 
 
+def test_a_prior_that_does_not_move():
+    """Then the divergences are those from N(0, I), and a dream forgets its last state."""
+    model = DeepMarkov(O, L, 7, seed=1, moving=False).double()
+    _, x, noise, _ = problem("deep Markov")
+    found = model.infer(x, noise)
+    q = torch.distributions.Normal(found.posterior.mean, torch.exp(found.posterior.log_variance / 2))
+    still = torch.distributions.Normal(torch.zeros_like(noise), torch.ones_like(noise))
+    kl = torch.distributions.kl_divergence(q, still).sum((0, 2))
+    agree(sequence_bound.terms(found, x, mask(None, T, x)).kl, kl, 1e-12)
+    assert not list(model.transition.parameters())
+
+
 def test_turn():
     x = torch.arange(24.0).reshape(4, 3, 2)
     found = turn(x, [4, 2, 1])

@@ -43,6 +43,21 @@ class Transition(nn.Module):
         return Diagonal((1 - gate) * self.line(z) + gate * curve, self.log_variance(torch.relu(curve)))
 
 
+class Standard(nn.Module):
+    """A prior without dynamics and with nothing to learn: N(0, I) at every step."""
+
+    def forward(self, z: torch.Tensor) -> Diagonal:
+        """The same distribution whatever the last state.
+
+        Args:
+            z: shape (..., L).
+
+        Returns:
+            Shapes (..., L).
+        """
+        return latent.standard(Diagonal(z, z))
+
+
 class DeepMarkov(nn.Module):
     """A state-space model whose three parts are networks, and its posterior.
 
@@ -52,12 +67,13 @@ class DeepMarkov(nn.Module):
         hidden: H, of the inner layers and of the network that reads backwards.
         dropout: share hidden in training, of what is read and of the emission's inner layer.
         seed: of the initial weights.
+        moving: whether the prior is a :class:`Transition`; if not, it is N(0, I) at every step.
 
     Raises:
         ValueError: if a size is less than 1.
     """
 
-    def __init__(self, notes: int, latent: int = 32, hidden: int = 128, dropout: float = 0.0, seed: int = 0):
+    def __init__(self, notes: int, latent=32, hidden=128, dropout: float = 0.0, seed: int = 0, moving: bool = True):
         super().__init__()
         for name, size in [("notes", notes), ("latent", latent), ("hidden", hidden)]:
             doors.at_least(name, size, 1)
@@ -65,7 +81,7 @@ class DeepMarkov(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.start = nn.Parameter(torch.zeros(latent))
-            self.transition = Transition(latent, hidden)
+            self.transition = Transition(latent, hidden) if moving else Standard()
             self.emission = nn.Sequential(
                 *(nn.Linear(latent, hidden), nn.ReLU(), nn.Dropout(dropout)),
                 *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, notes)),

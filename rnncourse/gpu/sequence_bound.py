@@ -177,9 +177,9 @@ class Warming:
 
     def __call__(self, model: nn.Module, rolls: torch.Tensor, real: torch.Tensor, carry=None):
         """Mean loss per real frame of stretches, in the form that ``training.fit`` takes."""
-        lengths = real.sum(dim=0).long()
-        found = model(rolls, draw_noise(model, *rolls.shape[:2]), lengths)
+        own = getattr(model, "module", model)  # what several processes share is wrapped
+        found = model(rolls, draw_noise(own, *rolls.shape[:2]), real.sum(dim=0).long())
         fit, kl = terms(found, rolls, real)
-        weight = self.weight(int(model.updates))
-        model.updates += 1
+        weight = self.weight(int(own.updates))
+        own.updates += 1
         return (weight * kl.sum() - fit.sum()) / real.sum(), None
