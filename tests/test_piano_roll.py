@@ -12,7 +12,7 @@ ROLLS = [np.array([[1, 0, 1], [1, 0, 0], [0, 1, 0]]), np.array([[0, 0, 1], [0, 1
 def bars(fig):
     found = fig.findobj(lambda artist: artist.get_gid() == "note")
     return {
-        (round(bar.get_x() - 0.08, 6), round(bar.get_width() + 0.16, 6), round(bar.get_y() + 0.4, 6)) for bar in found
+        (round(bar.get_x() - 0.08, 6), round(bar.get_width() + 0.16, 6), round(bar.get_y() + 0.5, 6)) for bar in found
     }
 
 

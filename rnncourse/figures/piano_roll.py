@@ -33,14 +33,15 @@ def piano_rolls(rolls: Sequence, titles: Sequence[str], lowest: int, kinds: Sequ
     kinds = ["truth"] + ["hidden"] * (len(rolls) - 1) if kinds is None else kinds
     if not len(rolls) == len(titles) == len(kinds) or not len(rolls):
         raise ValueError(f"titles: expected one title and kind for each of {len(rolls)} rolls (at least one)")
-    fig, panels = axes(rows=len(rolls), xlabel="quarter notes", sharex=True, sharey=True, size=(7.4, 1.9 * len(rolls)))
+    longest = max(len(roll) for roll in rolls)
+    fig, panels = axes(
+        rows=len(rolls), xlabel="quarter notes", sharex=True, sharey=True, size=(7.4, 0.7 + 1.7 * len(rolls))
+    )
     for ax, roll, title, kind in zip(np.atleast_1d(panels), rolls, titles, kinds, strict=True):
         for start, end, pitch in notes(roll, lowest):
-            bar = Rectangle(
-                (start + 0.08, pitch - 0.4), end - start - 0.16, 0.8, fc=colour(kind), ec="none", gid="note"
-            )
+            bar = Rectangle((start + 0.08, pitch - 0.5), end - start - 0.16, 1, fc=colour(kind), ec="none", gid="note")
             ax.add_patch(bar)
-        ax.set(title=title, xlim=(0, max(len(one) for one in rolls)))
+        ax.set(title=title, ylabel="pitch", xlim=(0, longest), xticks=range(0, longest + 1, 4))
         ax.set_yticks(list(OCTAVES), list(OCTAVES.values()))
     heights = [pitch for roll in rolls for _, _, pitch in notes(roll, lowest)] or [60]
     np.atleast_1d(panels)[0].set_ylim(min(heights) - 1.5, max(heights) + 1.5)
