@@ -398,6 +398,9 @@ def test_latent_paths_beside_nets_on_chorales():
     assert max(latent) < min(tests["rnn"] + tests["lstm"]) - 0.7
     assert max(tests["lstm"]) < min(tests["rnn"])
     assert record["counting"]["independent"]["test"] > record["counting"]["markov"]["test"] > max(tests["rnn"]) + 1
+    still, hurried = tests["dmm, still prior"], tests["dmm, no warming"]
+    assert max(still) < min(tests["lstm"]) + 0.1 and min(still) > max(tests["dmm"]) + 0.8
+    assert all(late < early - 0.1 for late, early in zip(tests["dmm"], hurried, strict=True))
     for net in ("dmm", "vrnn"):
         assert all(run["importance"] < run["test"] for run in runs[net])
         assert all(abs(run["misfit"] + run["kl"] - run["test"]) < 0.05 for run in runs[net])  # other paths
