@@ -36,8 +36,8 @@ def check(name: str, q: Diagonal) -> None:
     if not len(mean.shape):
         raise ValueError(f"{name}: expected a mean of shape (..., D), got ()")
     doors.shape(f"{name}.log_variance", log_variance, tuple(mean.shape))
-    doors.finite(f"{name}.mean", mean)
-    doors.finite(f"{name}.log_variance", log_variance)
+    for part, array in zip(("mean", "log_variance"), q, strict=True):
+        doors.finite(f"{name}.{part}", array.detach() if hasattr(array, "detach") else array)
 
 
 def check_draws(name: str, array: Array, q: Diagonal) -> None:

@@ -13,7 +13,17 @@ import pytest
 import torch
 from proof import agree
 
-from rnncourse import bridge, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params, trees
+from rnncourse import (
+    bridge,
+    gate_params,
+    gpu,
+    hmm_params,
+    lds_params,
+    params,
+    seq2seq_params,
+    sequence_vae_params,
+    trees,
+)
 from rnncourse.latent_params import Diagonal
 from rnncourse.stack_params import BothWays
 
@@ -29,7 +39,13 @@ NOT_COMPILED = {
     "speller": "a torch.nn module around torch's own layers",
     "state_readers": "torch.nn modules around torch's own layers",
     "training": "a loop in Python around any module, compiled or not",
+    "deep_markov": "a torch.nn module around torch's own layers",
+    "module_weights": "reads and writes files",
+    "rolls": "counting, stretches of data, and a torch.nn module around torch's own layers",
+    "sequence_bound": "draws and sums around a torch.nn module",
+    "variational_rnn": "a torch.nn module around torch's own layers",
     "translator": "a torch.nn module around torch's own layers",
+    "word_vae": "a torch.nn module around torch's own layers",
 }
 
 
@@ -60,6 +76,7 @@ STILL = drawn(lds_params.init_lds, H, O, 0)
 PAIRS = drawn(seq2seq_params.init_seq2seq, 3, 3, 2, H, "dot")
 SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0, 0]])
 LOOK = PAIRS.attention
+WORDS = drawn(sequence_vae_params.init_sequence_vae, 4, D, H, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -121,6 +138,7 @@ CASES = {
     "bptt, chunked": (lambda x: gpu.bptt.chunked(CELL, MODEL, x, TARGETS, chunk=2).gradients, X),
     "bptt, sliding": (lambda x: gpu.bptt.sliding(CELL, MODEL, x, TARGETS, 2).gradients, X),
     "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
+    "bounds": (lambda x: [gpu.bounds.importance(x), gpu.bounds.free_bits(x * x, 0.1)], numbers(4, B)),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
     "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
@@ -164,6 +182,7 @@ CASES = {
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
     "seq2seq": (lambda v: gpu.seq2seq.full(KEPT, PAIRS._replace(source_table=v), SAID, ANSWER), PAIRS.source_table),
+    "sequence_vae": (lambda z: gpu.sequence_vae.full(KEPT, WORDS, SAID, z), numbers(B, H)),
     "smoother": (lambda x: [gpu.smoother.rts(filtered(x)), gpu.smoother.adjoint(filtered(x))], X),
     "softmax_tree": (lambda h: gpu.softmax_tree.log_probabilities(NODES, TREE, h), STATES),
     "spectra": (lambda W: [gpu.spectra.radius(W), gpu.spectra.growth(W, 4)], numbers(H, H)),
