@@ -214,21 +214,29 @@ def test_every_parameter_learns(kind):
 
 
 @both
-def test_the_gradient_runs_through_the_draw(kind):
+def test_the_gradient_runs_through_draws_and_states(kind):
+    """Along a random direction of all parameters of each part, against a central difference."""
     model, x, noise, _ = problem(kind)
-    some = next(iter(model.posterior.parameters()))
+    rng = np.random.default_rng(7)
 
     def loss():
         fit, kl = sequence_bound.terms(model.infer(x, noise, LENGTHS), x, mask(LENGTHS, T, x))
         return (kl - fit).sum()
 
     loss().backward()
-    with torch.no_grad():
-        some[1, 2] += 1e-6
-        up = float(loss())
-        some[1, 2] -= 2e-6
-        down = float(loss())
-    agree(some.grad[1, 2], (up - down) / 2e-6, 1e-6)
+    for name, part in model.named_children():
+        arrays = list(part.parameters())
+        ways = [torch.from_numpy(rng.standard_normal(array.shape)) for array in arrays]
+        ends = []
+        for step in (1e-5, -2e-5, 1e-5):  # there, beyond, and back
+            with torch.no_grad():
+                for array, way in zip(arrays, ways, strict=True):
+                    array += step * way
+                ends.append(float(loss()))
+        slope = sum((array.grad * way).sum() for array, way in zip(arrays, ways, strict=True))
+        if arrays:
+            assert abs(slope) > 1e-3, name
+            agree(slope, (ends[0] - ends[1]) / 2e-5, 1e-6)
 
 
 @both
