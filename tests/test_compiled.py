@@ -193,7 +193,6 @@ CASES = {
     "structured_posterior": (lambda x: gpu.structured_posterior.forward(STILL, x), TARGETS),
     "unroll": (both_ways(lambda x: gpu.unroll.forward(CELL, MODEL.cell, x, lengths=[3, 2]), gpu.unroll.backward), X),
     "viterbi": (lambda x: gpu.viterbi.path(HMM, x, [3, 2]), X),
-    "weighted_bound": (lambda x: gpu.weighted_bound.forward(x), WEIGHTS),
     "windows": (lambda x: [gpu.windows.split(x, 2), gpu.windows.vote(gpu.windows.features(x, 2))], X),
     "word_vectors": (lambda v: gpu.word_vectors.nearest(v, 0, 2), numbers(5, 4)),
 }

@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal, Normal
 from rnncourse import bridge
 from rnncourse.gpu import state_space as twin
 from rnncourse.latent_params import Diagonal
-from rnncourse.reference import state_space
+from rnncourse.reference import bounds, latent, state_space
 
 CASES = {
     "plain": {},
@@ -228,3 +228,19 @@ def test_doors(floor, function):
             wrong()
     with pytest.raises(ValueError, match=r"^outputs: 1 of"):
         run(x=np.where(np.arange(p.y.size).reshape(p.y.shape) == 3, np.nan, p.y))
+
+
+@verifies("eq-ssm-importance", oracle="one dense Gaussian")
+def test_many_draws_rise_to_the_likelihood():
+    """More draws, a higher bound on average, by groups of the same draws; all of them together, nearly log p(x)."""
+    p = lds_oracles.problem(seed=3, T=4, B=1, H=1, O=1, D=0)
+    many, (mean, S) = 2**15, oracles.exact(p.params, p.y[:, 0])
+    wide = np.log(2 * np.diagonal(S.numpy()))
+    q = Diagonal(*(np.repeat(part.reshape(4, 1, 1), many, axis=1) for part in (mean.numpy() + 0.3, wide)))
+    z = latent.sample(q, p.rng.standard_normal((4, many, 1)))
+    joint = state_space.log_joint(p.params, z, np.repeat(p.y, many, axis=1))
+    logs = joint - latent.log_density(z, q).sum(axis=0)
+    means = [bounds.importance(logs.reshape(N, -1)).mean() for N in (1, 8, 64, 512)]
+    right = float(oracles.log_likelihood(p.params, p.y[:, 0]))
+    assert np.all(np.diff(means) > 0) and means[0] < right - 0.2
+    agree(np.array(means[-1]), right, 0.01)

@@ -68,7 +68,6 @@ from rnncourse.gpu import (
     training,
     unroll,
     viterbi,
-    weighted_bound,
     windows,
     word_vectors,
 )
@@ -141,7 +140,6 @@ __all__ = [
     "training",
     "unroll",
     "viterbi",
-    "weighted_bound",
     "windows",
     "word_vectors",
 ]

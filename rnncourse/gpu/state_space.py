@@ -1,6 +1,6 @@
 """A state-space model and a factorised posterior: the joint density, the evidence lower bound, its gradient.
 
-The system is an :class:`LDSParams` without inputs whose matrices do not change; Q and R are positive definite.
+The system is an ``LDSParams`` without inputs whose matrices do not change; Q and R are positive definite.
 z_0 is summed out: the first state has mean A m_0 and covariance A P_0 A^T + Q.
 """
 

@@ -64,7 +64,6 @@ from rnncourse.reference import (
     tagger,
     unroll,
     viterbi,
-    weighted_bound,
     windows,
     word_vectors,
 )
@@ -133,7 +132,6 @@ __all__ = [
     "tagger",
     "unroll",
     "viterbi",
-    "weighted_bound",
     "windows",
     "word_vectors",
 ]
