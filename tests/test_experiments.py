@@ -396,7 +396,9 @@ def test_latent_paths_beside_nets_on_chorales():
     tests = {net: [run["test"] for run in some] for net, some in runs.items()}
     latent = tests["dmm"] + tests["vrnn"]
     assert max(latent) < min(tests["rnn"] + tests["lstm"]) - 0.7
-    assert max(tests["lstm"]) < min(tests["rnn"])
+    assert max(tests["lstm"]) < min(tests["rnn"]) and max(tests["vrnn"]) < min(tests["dmm"])
+    tight = [[run["importance"] for run in runs[net]] for net in ("dmm", "vrnn")]
+    assert min(tight[0]) < max(tight[1])
     assert record["counting"]["independent"]["test"] > record["counting"]["markov"]["test"] > max(tests["rnn"]) + 1
     still, hurried = tests["dmm, still prior"], tests["dmm, no warming"]
     assert max(still) < min(tests["lstm"]) + 0.1 and min(still) > max(tests["dmm"]) + 0.8
