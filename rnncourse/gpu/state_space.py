@@ -223,7 +223,7 @@ def _steps(params: LDSParams, q: Diagonal, outputs) -> Steps:
     first, R_inv, P = first_covariance(params), torch.linalg.inv(R), torch.linalg.inv(Q)
     e = outputs - m @ C.T
     spread = s @ torch.diagonal(C.T @ R_inv @ C)
-    fit = -0.5 * (_square(e, R_inv) + spread + log_determinant(R) + e.shape[-1] * math.log(2 * math.pi))
+    fit = -0.5 * (_square(e, R_inv) + spread + log_determinant(2 * math.pi * R))
     start = _kl(m[:1], s[:1], A @ m_0, first)
     later = _kl(m[1:], s[1:], m[:-1] @ A.T, Q) + 0.5 * (s[:-1] @ torch.diagonal(A.T @ P @ A))
     return Steps(fit, torch.cat([start, later]))

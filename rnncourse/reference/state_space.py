@@ -4,7 +4,6 @@ The system is an ``LDSParams`` without inputs whose matrices do not change; Q an
 z_0 is summed out: the first state has mean A m_0 and covariance A P_0 A^T + Q.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,9 @@ from rnncourse.latent_params import Diagonal
 from rnncourse.lds_params import LDSParams
 from rnncourse.reference import gaussians, lds_joint
 from rnncourse.reference.gaussians import log_determinant
+
+# The first step; the later ones; the later ones with the states before them.
+_PAIRS = ((slice(1), slice(1)), (slice(1, None), slice(1, None)), (slice(1, None), slice(-1)))
 
 
 class Steps(NamedTuple):
@@ -105,7 +107,7 @@ def forward(params: LDSParams, q: Diagonal, outputs):
     d[0] -= A @ m_0
     P = np.stack([np.linalg.inv(first), np.linalg.inv(Q)])
     spread = s @ np.diagonal(C.T @ R_inv @ C)
-    fit = -0.5 * (_square(e, R_inv) + spread + log_determinant(R) + e.shape[-1] * math.log(2 * math.pi))
+    fit = -0.5 * (_square(e, R_inv) + spread + log_determinant(2 * np.pi * R))
     size = np.empty(s.shape[:2], s.dtype)
     size[0] = _square(d[0], P[0]) + s[0] @ np.diagonal(P[0]) + log_determinant(first)
     size[1:] = _square(d[1:], P[1]) + s[1:] @ np.diagonal(P[1]) + log_determinant(Q)
@@ -125,32 +127,57 @@ def backward(tape: Tape, d_reconstruction=1.0, d_kl=-1.0) -> Gradients:
     Returns:
         The gradients.
     """
-    params, s, m, e, d, P = tape
-    A, _, C, _, R, m_0, P_0 = params
-    g, k = (np.broadcast_to(np.asarray(weight), s.shape[:2])[..., None] for weight in (d_reconstruction, d_kl))
-    R_inv, shut = np.linalg.inv(R), np.linalg.inv(R) @ C
-    r, u = e @ R_inv, np.concatenate([d[:1] @ P[0], d[1:] @ P[1]])
-    d_m, d_s = g * (r @ C) + k * u, -0.5 * g * np.diagonal(C.T @ shut)
-    d_m[:-1] -= k[1:] * (u[1:] @ A)
-    d_s = d_s + 0.5 * k * (np.stack([np.diagonal(P[min(t, 1)]) for t in range(len(s))])[:, None] - 1 / s)
-    d_s[:-1] += 0.5 * k[1:] * np.diagonal(A.T @ P[1] @ A)
-    total = (g * s).sum(axis=(0, 1))
-    d_R = -0.5 * (g.sum() * R_inv - _outer(g * r, r) - (shut * total) @ shut.T)
-    here, before = (k[1:] * s[1:]).sum(axis=(0, 1)), (k[1:] * s[:-1]).sum(axis=(0, 1))
-    d_first = _divergence(k[:1], u[:1], P[0], np.diag((k[:1] * s[:1]).sum(axis=(0, 1))))
-    d_Q = _divergence(k[1:], u[1:], P[1], np.diag(here) + (A * before) @ A.T)
-    d_A = P[1] @ (A * before) - _outer(k[1:] * u[1:], m[:-1])
-    d_A = d_A + 2 * d_first @ A @ P_0 - _outer(k[:1] * u[:1], np.broadcast_to(m_0, m[:1].shape))
-    by_params = LDSParams(
-        transition=d_A,
-        input_weights=np.zeros_like(params.input_weights),
-        emission=_outer(g * r, m) - shut * total,
-        state_noise=d_Q + d_first,
-        output_noise=d_R,
-        initial_mean=-A.T @ (k[0] * u[0]).sum(axis=0),
-        initial_covariance=A.T @ d_first @ A,
-    )
-    return Gradients(by_params, Diagonal(d_m, s * d_s), -g * r)
+    g, k = (np.broadcast_to(np.asarray(w), tape.means.shape[:2])[..., None] for w in (d_reconstruction, d_kl))
+    d_C, d_R, by_fit, narrow_fit, d_x = pull_reconstruction(tape, g)
+    d_A, d_Q, d_m_0, d_P_0, by_prior, narrow_prior = pull_divergence(tape, k)
+    d_W = np.zeros_like(tape.params.input_weights)
+    by_params = LDSParams(d_A, d_W, d_C, d_Q, d_R, d_m_0, d_P_0)
+    by_q = Diagonal(by_fit + by_prior, tape.variances * (narrow_fit + narrow_prior))
+    return Gradients(by_params, by_q, d_x)
+
+
+def pull_reconstruction(tape: Tape, g) -> tuple:
+    """The way back through the first halves.
+
+    Args:
+        tape: from :func:`forward`.
+        g: the weight of each, shape (T, B, 1).
+
+    Returns:
+        Gradients by C and R, by the means and variances of q, shape (T, B, H), and by x.
+    """
+    params, s, m, e, _, _ = tape
+    C, R_inv = params.emission, np.linalg.inv(params.output_noise)
+    shut, r = R_inv @ C, e @ R_inv
+    spread = shut * (g * s).sum(axis=(0, 1))
+    d_C = _outer(g * r, m) - spread
+    d_R = -0.5 * (g.sum() * R_inv - _outer(g * r, r) - spread @ shut.T)
+    return d_C, d_R, g * (r @ C), -0.5 * g * np.diagonal(C.T @ shut), -g * r
+
+
+def pull_divergence(tape: Tape, k) -> tuple:
+    """The way back through the second halves.
+
+    Args:
+        tape: from :func:`forward`.
+        k: the weight of each, shape (T, B, 1).
+
+    Returns:
+        Gradients by A, Q, m_0 and P_0, and by the means and variances of q, shape (T, B, H).
+    """
+    params, s, m, _, d, (P_1, P) = tape
+    A, m_0, P_0 = params.transition, params.initial_mean, params.initial_covariance
+    u = np.concatenate([d[:1] @ P_1, d[1:] @ P])
+    by_mean, by_variance = k * u, 0.5 * k * (np.diagonal(P) - 1 / s)
+    by_variance[0] += 0.5 * k[0] * np.diagonal(P_1 - P)
+    by_mean[:-1] -= k[1:] * (u[1:] @ A)
+    by_variance[:-1] += 0.5 * k[1:] * np.diagonal(A.T @ P @ A)
+    start, here, before = ((k[i] * s[j]).sum(axis=(0, 1)) for i, j in _PAIRS)
+    first = _divergence(k[:1], u[:1], P_1, np.diag(start))
+    later = _divergence(k[1:], u[1:], P, np.diag(here) + (A * before) @ A.T)
+    d_A = P @ (A * before) - _outer(k[1:] * u[1:], m[:-1])
+    d_A = d_A + 2 * first @ A @ P_0 - np.outer((k[0] * u[0]).sum(axis=0), m_0)
+    return d_A, first + later, -A.T @ (k[0] * u[0]).sum(axis=0), A.T @ first @ A, by_mean, by_variance
 
 
 def joint_form(params: LDSParams, q: Diagonal, outputs) -> np.ndarray:
