@@ -107,6 +107,23 @@ def test_dreams_follow_the_model():
     assert torch.equal(played, again)
 
 
+@pytest.mark.parametrize("kind", rolls.KINDS)
+def test_each_sequence_of_a_dream_hears_itself(kind):
+    """What was played is as surprising to the model as its own chances say, no more."""
+    model = rolls.RollModel(O, kind, 6, seed=5)
+    with torch.no_grad():
+        model.readout.weight *= 8  # what comes next depends on what was played
+        for array in model.recurrence.parameters():
+            array *= 3
+        played = model.dream(30, 200, torch.Generator().manual_seed(0))
+        logits = model(played).double()
+    chance = torch.sigmoid(logits)
+    excess = rolls.log_probability(logits, played).sum() - rolls.log_probability(logits, chance).sum()
+    spread = (logits**2 * chance * (1 - chance)).sum().sqrt()
+    assert abs(excess / spread) < 4
+    assert chance.std(dim=1).max() > 0.1, "or nothing was tested"
+
+
 def test_stretches():
     counted = np.zeros((9, 2, 12), np.float32)
     for t, b in itertools.product(range(9), range(2)):
