@@ -45,6 +45,7 @@ TREATED = [
     *["E17", "O05", "C09", "T07"],  # 11
     *["E18", "H06", "H17", "T05"],  # 12
     *["H13"],  # 13
+    *["H12", "T01"],  # 14
 ]
 
 
@@ -70,15 +71,7 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        homes = (
-            params,
-            gate_params,
-            lds_params,
-            hmm_params,
-            seq2seq_params,
-            latent_params,
-            sequence_vae_params,
-        )
+        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params, latent_params, sequence_vae_params)
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
         thing = getattr(thing, part)

@@ -37,7 +37,13 @@ NOT_COMPILED = {
     "resume": "reads and writes files",
     "search": "loops in Python around any decoder, and stops where what was found says so",
     "speller": "a torch.nn module around torch's own layers",
+    "state_readers": "torch.nn modules around torch's own layers",
     "training": "a loop in Python around any module, compiled or not",
+    "deep_markov": "a torch.nn module around torch's own layers",
+    "module_weights": "reads and writes files",
+    "rolls": "counting, stretches of data, and a torch.nn module around torch's own layers",
+    "sequence_bound": "draws and sums around a torch.nn module",
+    "variational_rnn": "a torch.nn module around torch's own layers",
     "translator": "a torch.nn module around torch's own layers",
     "word_vae": "a torch.nn module around torch's own layers",
 }
@@ -100,6 +106,15 @@ def learned(x: torch.Tensor):
     return gpu.ekf_training.run(CELL, learner, x, TARGETS, torch.eye(O, dtype=torch.float64), 0.01, seen)
 
 
+def windowed(params):
+    exact = gpu.posterior_families.posterior(params, 2)
+    return gpu.posterior_families.best(exact, gpu.posterior_families.visible("filter", 2))
+
+
+def bounded(x: torch.Tensor):
+    return gpu.state_space.forward(STILL, Diagonal(x, -x), TARGETS)
+
+
 def both_ways(run, back, *given):
     """A function that runs forward and backward, and hands out what both say."""
 
@@ -160,6 +175,7 @@ CASES = {
     "modules": (gpu.modules.RNN(MODEL.cell), X),
     "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
     "particles": (lambda x: gpu.particles.forward(LDS, TARGETS, DRAWS, x, lengths=[3, 2]), X),
+    "posterior_families": (lambda x: windowed(STILL._replace(emission=x))[:2], STILL.emission),
     "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
     "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
@@ -173,6 +189,8 @@ CASES = {
     "square_root": (lambda x: gpu.square_root.forward(LDS, TARGETS, x), X),
     "stack": (both_ways(lambda x: gpu.stack.forward(CELL, (MODEL.cell,), x), gpu.stack.backward), X),
     "state_jacobians": (lambda x: gpu.state_jacobians.steps(memory(x)), X),
+    "state_space": (lambda x: gpu.state_space.backward(bounded(x)[1])[1:], WEIGHTS),
+    "structured_posterior": (lambda x: gpu.structured_posterior.forward(STILL, x), TARGETS),
     "unroll": (both_ways(lambda x: gpu.unroll.forward(CELL, MODEL.cell, x, lengths=[3, 2]), gpu.unroll.backward), X),
     "viterbi": (lambda x: gpu.viterbi.path(HMM, x, [3, 2]), X),
     "windows": (lambda x: [gpu.windows.split(x, 2), gpu.windows.vote(gpu.windows.features(x, 2))], X),

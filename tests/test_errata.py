@@ -19,6 +19,7 @@ from rnncourse.data import chains, processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
 from rnncourse.latent_params import Diagonal
+from rnncourse.lds_params import LDSParams
 from rnncourse.params import ReadoutParams, RNNParams, map_arrays
 from rnncourse.reference import (
     activations,
@@ -37,11 +38,14 @@ from rnncourse.reference import (
     lstm,
     lyapunov,
     optim,
+    posterior_families,
     rtrl,
     search,
     softmax_tree,
     spectra,
     state_jacobians,
+    state_space,
+    structured_posterior,
     unroll,
     windows,
     word_vectors,
@@ -1312,3 +1316,67 @@ def test_H13_a_latent_that_says_nothing_is_an_optimum():
     # and from no other q does the deaf decoder gain
     for q in (note, Diagonal(np.ones(1), np.zeros(1))):
         assert bounds.linear(q, x, np.zeros((T, 1)), np.zeros(T), S.numpy()) < deaf - 0.1
+
+
+def scalar_walk():
+    """A system with A = 0.9, Q = 1, R = 1/2 that starts at zero; covariances of eight states, of eight outputs."""
+    one = np.ones((1, 1))
+    params = LDSParams(0.9 * one, np.zeros((1, 0)), one, one, one / 2, np.zeros(1), 0 * one)
+    lower = np.array([[0.9 ** (t - s) if s <= t else 0.0 for s in range(8)] for t in range(8)])
+    prior = lower @ lower.T
+    return params, prior, prior + np.eye(8) / 2
+
+
+def bound(prior, seen, W, s):
+    """The mean of the bound over x, for means W x and variances s: the formula of the notes' (37), no library."""
+    off = np.eye(8) - W
+    fit = -4 * np.log(np.pi) - np.trace(off @ seen @ off.T) - s.sum()  # r = 1/2, so 2 pi r = pi
+    P = np.linalg.inv(prior)
+    kl = 0.5 * (np.diagonal(P) @ s + np.trace(P @ W @ seen @ W.T) - 8 + np.linalg.slogdet(prior)[1] - np.log(s).sum())
+    return fit - kl
+
+
+def test_H12_the_price_of_a_factorised_posterior():
+    params, prior, seen = scalar_walk()
+    right = -0.5 * (np.linalg.slogdet(2 * np.pi * seen)[1] + 8)  # the mean of log p(x)
+    exact, gaps = posterior_families.posterior(params, 8), {}
+    for window in ("all", "filter", "frame"):
+        best = posterior_families.best(exact, posterior_families.visible(window, 8))
+        gaps[window] = right - bound(prior, seen, best.weights, best.variances.ravel())
+        assert gaps[window] == pytest.approx(best.gap, abs=1e-9)
+        rng = np.random.default_rng(0)
+        for _ in range(200):  # nothing near it is better
+            W = best.weights + 0.03 * rng.standard_normal((8, 8)) * posterior_families.visible(window, 8)
+            s = best.variances.ravel() * np.exp(0.03 * rng.standard_normal(8))
+            assert right - bound(prior, seen, W, s) > gaps[window]
+    assert {name: round(gap, 2) for name, gap in gaps.items()} == {"all": 0.22, "filter": 0.90, "frame": 1.94}
+    x = np.random.default_rng(1).standard_normal((8, 1, 1))
+    chain = structured_posterior.forward(params, x)
+    z = structured_posterior.sample(chain, np.random.default_rng(2).standard_normal((8, 1, 1)))
+    one = state_space.log_joint(params, z, x) - structured_posterior.log_density(chain, z)
+    row = x.ravel()
+    assert one[0] == pytest.approx(
+        -0.5 * (np.linalg.slogdet(2 * np.pi * seen)[1] + row @ np.linalg.solve(seen, row)), abs=1e-10
+    )
+
+
+def test_H12_exact_filter_marginals_are_not_the_best():
+    params, prior, seen = scalar_walk()
+    right = -0.5 * (np.linalg.slogdet(2 * np.pi * seen)[1] + 8)
+    weights, variances = posterior_families.marginals(params, 8)
+    exact = posterior_families.posterior(params, 8)
+    best = posterior_families.best(exact, posterior_families.visible("filter", 8))
+    plugged = right - bound(prior, seen, weights, variances.ravel())
+    assert round(plugged, 2) == 1.13 and round(best.gap, 2) == 0.90
+    assert round(float(variances[3, 0]), 3) == 0.360 and round(float(best.variances[3, 0]), 3) == 0.262
+
+
+def test_T01_hiding_the_present_frame_costs_most():
+    params, prior, seen = scalar_walk()
+    right = -0.5 * (np.linalg.slogdet(2 * np.pi * seen)[1] + 8)
+    exact = posterior_families.posterior(params, 8)
+    gaps = []
+    for window in ("filter", "past"):
+        best = posterior_families.best(exact, posterior_families.visible(window, 8))
+        gaps.append(right - bound(prior, seen, best.weights, best.variances.ravel()))
+    assert [round(gap, 2) for gap in gaps] == [0.90, 12.04]

@@ -10,9 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from rnncourse import records
-from rnncourse.data import dates
+from rnncourse.data import chorales, dates
+from rnncourse.gpu import module_weights, sequence_bound
+from rnncourse.gpu.deep_markov import DeepMarkov
+from rnncourse.gpu.variational_rnn import VariationalRNN
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
@@ -410,3 +414,39 @@ def test_what_the_latent_says():
     assert of("turning", "free bits", "cause", "draws").max() < 0.6
     file = tool.ROOT / "experiments" / "weights" / "sequence_vae_words.npz"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == record["weights"]
+
+
+def test_latent_paths_beside_nets_on_chorales():
+    """What chapter 14 tells of the chorales."""
+    record = records.load("chorales")
+    assert record["data"]["sha256"] == chorales.SHA256 and record["settings"]["device"] == "cpu"
+    runs = {}
+    for run in record["runs"]:
+        runs.setdefault(run["net"], []).append(run)
+    assert all([run["seed"] for run in some] == [10, 11, 12] for some in runs.values()) and len(runs) == 6
+    tests = {net: [run["test"] for run in some] for net, some in runs.items()}
+    latent = tests["dmm"] + tests["vrnn"]
+    assert max(latent) < min(tests["rnn"] + tests["lstm"]) - 0.7
+    assert max(tests["lstm"]) < min(tests["rnn"]) and max(tests["vrnn"]) < min(tests["dmm"])
+    tight = [[run["importance"] for run in runs[net]] for net in ("dmm", "vrnn")]
+    assert min(tight[0]) < max(tight[1])
+    assert record["counting"]["independent"]["test"] > record["counting"]["markov"]["test"] > max(tests["rnn"]) + 1
+    still, hurried = tests["dmm, still prior"], tests["dmm, no warming"]
+    assert max(still) < min(tests["lstm"]) + 0.1 and min(still) > max(tests["dmm"]) + 0.8
+    assert all(late < early - 0.1 for late, early in zip(tests["dmm"], hurried, strict=True))
+    for net in ("dmm", "vrnn"):
+        assert all(run["importance"] < run["test"] for run in runs[net])
+        assert all(abs(run["misfit"] + run["kl"] - run["test"]) < 0.05 for run in runs[net])  # other paths
+
+
+def test_kept_weights_of_the_chorales_are_those_of_the_record():
+    record, batch = records.load("chorales"), chorales.rolls("valid")
+    x, settings = torch.from_numpy(batch.rolls), record["settings"]["nets"]
+    for net, kind in (("dmm", DeepMarkov), ("vrnn", VariationalRNN)):
+        model = kind(chorales.NOTES, settings[net]["latent"], settings[net]["hidden"])
+        kept = record["weights"][net]
+        module_weights.restore(model, kept["file"], kept["sha256"])
+        found = sequence_bound.bound(model, x, batch.lengths, 2, torch.Generator().manual_seed(0))["nats"]
+        [said] = [run["valid"] for run in record["runs"] if (run["net"], run["seed"]) == (net, 10)]
+        assert abs(found - said) < 0.06
+    assert sum(file.stat().st_size for file in module_weights.FOLDER.glob("chorales*")) < 1_000_000

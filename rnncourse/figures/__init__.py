@@ -10,6 +10,7 @@ from rnncourse.figures.display import png, save, show
 from rnncourse.figures.gates import lstm_cell
 from rnncourse.figures.gru import gru_resets
 from rnncourse.figures.palette import COLOURS, SMALLEST_TEXT, STYLE, ink, style, tint
+from rnncourse.figures.piano_roll import piano_rolls
 from rnncourse.figures.primitives import Node, arrow, canvas, cut, node, row
 from rnncourse.figures.shapes import SHAPES, sequence_shapes, window_and_state
 from rnncourse.figures.unrolled import unrolled_graph
@@ -33,6 +34,7 @@ __all__ = [
     "ink",
     "lstm_cell",
     "node",
+    "piano_rolls",
     "png",
     "row",
     "save",
