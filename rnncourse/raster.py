@@ -107,7 +107,7 @@ def quadrant(rows: int, columns: int) -> np.ndarray:
     Raises:
         ValueError: if a size is less than 1.
     """
-    i, j, k, l = np.indices((rows, columns, rows, columns))  # noqa: E741: the page's letter
+    i, j, k, l = np.indices((rows, columns, rows, columns))
     return (k <= i) & (l <= j) & past(rows, columns)
 
 

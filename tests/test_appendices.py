@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rnncourse import gate_params, hmm_params, lds_params, params, seq2seq_params
+from rnncourse import diagonal_params, gate_params, hmm_params, lds_params, params, seq2seq_params
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,7 +61,7 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params)
+        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params, diagonal_params)
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
         thing = getattr(thing, part)

@@ -119,8 +119,10 @@ def chi_square(observed, expected):
 def draws(name, count=20_000, seed=0):
     unknown, image = hole(name), raster.every(3, 3)[201]
     uniforms = np.random.default_rng(seed).random((int(unknown.sum()), count))
-    return image, unknown, completion.forward_sampling(
-        TABLE.conditionals, np.repeat(image[None], count, axis=0), unknown, uniforms
+    return (
+        image,
+        unknown,
+        completion.forward_sampling(TABLE.conditionals, np.repeat(image[None], count, axis=0), unknown, uniforms),
     )
 
 
@@ -275,11 +277,11 @@ def test_counts_are_distributions_and_depend_on_what_they_should(kind):
     log_p = conditionals(images)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=3), 1, atol=1e-12)
     seen = np.zeros((3, 4, 3, 4), bool)
-    for k, l in np.ndindex(3, 4):  # noqa: E741: the page's letter
+    for k, l in np.ndindex(3, 4):
         changed = images.copy()
         changed[:, k, l] = (changed[:, k, l] + 1) % 3
         seen[:, :, k, l] = np.abs(conditionals(changed) - log_p).max(axis=(0, 3)) > 0
-    i, j, k, l = np.indices((3, 4, 3, 4))  # noqa: E741
+    i, j, k, l = np.indices((3, 4, 3, 4))
     left, above = (k == i) & (l == j - 1), (k == i - 1) & (l == j)
     wanted = {"left": left, "above": above, "left and above": left | above}.get(kind, np.zeros_like(left))
     assert (seen == wanted).all()

@@ -19,9 +19,10 @@ KINDS = (*RASTER, "diagonal")
 class PixelRNN(nn.Module):
     """Images in, logits of every pixel out; those of a pixel never see it or a later one.
 
-    The step of a pixel is given embeddings of its left and its upper neighbour and of its place. Kinds "rnn" and
-    "lstm" read in raster order. Kind "diagonal" reads from the upper left corner and from the upper right one;
-    the second way is given the two pixels above those, so that nothing of its own row comes in.
+    The step of a pixel is given embeddings of two pixels before it and of its place. Kinds "rnn" and "lstm" read in
+    raster order: the pixel read just before, and the one above. Kind "diagonal" reads from the upper left corner
+    (left neighbour, and the one above) and from the upper right one; this way is given the one above and the one
+    to the left of that, so that nothing of its own row comes in.
 
     Args:
         kind: "rnn" (tanh), "lstm" or "diagonal".
@@ -30,13 +31,14 @@ class PixelRNN(nn.Module):
         hidden: H, the number of hidden units, of each way where there are two.
         features: K, the length of each of the three embeddings.
         dropout: share of the states' entries hidden in training.
+        blur: share of the features' entries hidden in training.
         seed: of the initial weights.
 
     Raises:
         ValueError: if the kind is unknown or a size is less than 1.
     """
 
-    def __init__(self, kind: str, shape=(8, 8), levels=17, hidden=128, features=32, dropout=0.0, seed=0):
+    def __init__(self, kind: str, shape=(8, 8), levels=17, hidden=128, features=32, dropout=0.0, blur=0.0, seed=0):
         super().__init__()
         doors.one_of("kind", kind, KINDS)
         sizes = [("rows", shape[0]), ("columns", shape[1]), ("levels", levels), ("hidden", hidden)]
@@ -48,7 +50,7 @@ class PixelRNN(nn.Module):
             self.left, self.above = nn.Embedding(levels + 1, features), nn.Embedding(levels + 1, features)
             self.place = nn.Embedding(shape[0] * shape[1], features)
             self.readout = nn.Linear(hidden * (1 + (kind == "diagonal")), levels)
-            self.dropout = nn.Dropout(dropout)
+            self.dropout, self.blur = nn.Dropout(dropout), nn.Dropout(blur)
             self._start(features, hidden, seed)
 
     def _start(self, features: int, hidden: int, seed: int) -> None:
@@ -77,20 +79,22 @@ class PixelRNN(nn.Module):
             Logits, shape (M N, B, V): entry k is made from the pixels before k.
         """
         image = pixels.reshape(*self.shape, -1)
-        fed = self._features(moved(image, 0, 1, self.levels), moved(image, 1, 0, self.levels))
+        above = moved(image, 1, 0, self.levels)
         if self.kind == "diagonal":
-            over = self._features(moved(image, 1, 1, self.levels), moved(image, 1, 0, self.levels))
+            over = self._features(moved(image, 1, 1, self.levels), above)
+            fed = self._features(moved(image, 0, 1, self.levels), above)
             ahead = diagonal.run(lstm.plain(), DiagonalParams(*self.ahead), fed)
             behind = mirror(diagonal.run(lstm.plain(), DiagonalParams(*self.behind), mirror(over)))
             states = torch.cat([ahead, behind], dim=3).flatten(0, 1)
         else:
-            states, _ = self.recurrence(fed.flatten(0, 1))
+            before = moved(pixels[:, None], 1, 0, self.levels)  # at a row's beginning, the end of the row above
+            states, _ = self.recurrence(self._features(before.reshape(image.shape), above).flatten(0, 1))
         return self.readout(self.dropout(states))
 
     def _features(self, left: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Three embeddings side by side, shape (M, N, B, 3 K)."""
         place = self.place.weight.reshape(*self.shape, 1, -1).expand(-1, -1, left.shape[2], -1)
-        return torch.cat([self.left(left), self.above(above), place], dim=3)
+        return self.blur(torch.cat([self.left(left), self.above(above), place], dim=3))
 
 
 def moved(image: torch.Tensor, down: int, right: int, outside: int) -> torch.Tensor:
@@ -150,6 +154,29 @@ def shuffled(images: np.ndarray, size: int, seed: int = 0) -> Callable[[int], Ba
         return Batch(chosen, chosen)
 
     return batch
+
+
+@torch.no_grad()
+def fill(model: PixelRNN, arrays: tuple) -> PixelRNN:
+    """Put trained weights into a model.
+
+    Args:
+        model: of the same kind and sizes.
+        arrays: one for each of its parameters, in their order; ``rnncourse.weights`` reads them.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: if there are more or fewer, or a shape differs.
+    """
+    parts = list(model.parameters())
+    if len(arrays) != len(parts):
+        raise ValueError(f"arrays: expected {len(parts)}, got {len(arrays)}")
+    for place, (part, array) in enumerate(zip(parts, arrays, strict=True)):
+        doors.shape(f"arrays[{place}]", array, tuple(part.shape))
+        part.copy_(torch.as_tensor(array))
+    return model
 
 
 @torch.no_grad()
