@@ -14,7 +14,7 @@ import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
+from rnncourse import bridge, bridge_gates, completion, params, records, rewrites, starts, trees
 from rnncourse.data import processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
@@ -1281,3 +1281,24 @@ def test_H17_the_mode_and_a_draw_are_two_things():
     drawn = search.ancestral(step, (np.zeros(many, int),), np.random.default_rng(0).random((3, many)))
     of_mode = (drawn.tokens[:, 0] == [2, 1, 0]).all(axis=1).mean()
     assert abs(of_mode - 0.38) < 4 * (0.38 * 0.62 / many) ** 0.5
+
+
+def test_H14_forward_sampling_does_not_look_behind_the_hole():
+    P = np.array([[0.9, 0.1], [0.2, 0.8]])
+
+    def conditionals(images):
+        """A chain that begins in state 0, as images of one row."""
+        before = np.concatenate([np.zeros_like(images[:, :, :1]), images[:, :, :-1]], axis=2)
+        rows = P[before]
+        rows[:, 0, 0] = [1 - 1e-12, 1e-12]
+        return np.log(rows)
+
+    image, hole = np.array([[0, 0, 1]]), np.array([[False, True, False]])
+    printed = np.exp(completion.forward_distribution(conditionals, image, hole))
+    right = np.exp(completion.exact(conditionals, image, hole))
+    judged = P[0] * P[:, 1] / (P @ P)[0, 1]  # Bayes' rule with the two-step transition
+    np.testing.assert_allclose(right, judged, atol=1e-12)
+    assert printed[0] == pytest.approx(0.9) and round(right[0], 2) == 0.53
+    end = np.array([[False, True, True]])
+    both = np.exp(completion.forward_distribution(conditionals, image, end)).reshape(2, 2)
+    np.testing.assert_allclose(both, P[0][:, None] * P, atol=1e-12)
