@@ -2,9 +2,9 @@
 
 Counting models, a tanh RNN and an LSTM that read in raster order, and a diagonal LSTM that reads from two corners,
 on scikit-learn's digits: seventeen grey levels, and ink or paper. Smoothing was chosen on validation images, and so
-is the moment to stop; sizes and steps were chosen there, too, on another random start. The test images are read once, at the end of a
-run. The mean of three networks' probabilities is a model, too, and is judged beside them. The LSTMs run once more on
-a split by whole forms, so that nobody who wrote for the training part wrote for the test.
+is the moment to stop; sizes and steps were chosen there, too, on another random start. The test images are read
+once, at the end of a run. The mean of three networks' probabilities is a model, too, and is judged beside them. The
+LSTMs run once more on a split by whole forms, so that the test is written on forms of which nothing was trained on.
 
 One network is kept in `experiments/weights/pixels_digits.npz`, in half precision. A killed run goes on where it
 stood. `--large` doubles the networks and trains them three times as long; `--device cuda` moves them.
