@@ -1,6 +1,7 @@
 """The digits: that they are what was packed, how they are split, and that their order is that of forms."""
 
 import re
+import tomllib
 
 import numpy as np
 import pytest
@@ -38,6 +39,12 @@ def test_packing_there_and_back(data, tmp_path):
     spoiled.write_bytes(content[:-1] + b"\x01")
     with pytest.raises(ValueError, match=re.escape("digits.bin")):
         digits.load(spoiled)
+
+
+def test_the_package_carries_them():
+    settings = tomllib.loads((digits.FILE.parents[2] / "pyproject.toml").read_text())
+    assert "*.bin" in settings["tool"]["setuptools"]["package-data"]["rnncourse.data"]
+    assert digits.FILE.stat().st_size < 65_000
 
 
 @pytest.mark.parametrize("how", digits.SPLITS)
