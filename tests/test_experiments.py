@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rnncourse import records
-from rnncourse.data import dates
+from rnncourse import records, weights
+from rnncourse.data import dates, digits
+from rnncourse.gpu import pixels
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
@@ -379,3 +380,38 @@ def test_the_applications_as_the_page_tells_them():
     lost, error = figures("walk", "net, lost"), figures("walk", "net, error")
     assert (lost / np.arange(1, 11)).min() > -0.001 and (lost[:, [0, 4, 9]].min(axis=1) < 0).sum() == 3
     assert lost.shape == (5, 10) and (lost > -3 * error).all()
+
+
+def test_bits_of_digits_as_the_page_tells_them():
+    record = records.load("pixels")
+
+    def test_bits(entries, images, model, split="shuffled"):
+        return [one["test"] for one in entries if (one["images"], one["model"], one["split"]) == (images, model, split)]
+
+    for images, best in (("grey", 1.81), ("ink or paper", 0.38)):
+        counted = min(test_bits(record["counts"], images, model) for model in ("place", "left", "left and above"))
+        nets = {kind: test_bits(record["runs"], images, kind) for kind in ("rnn", "lstm", "diagonal")}
+        assert all(len(runs) == 3 and max(runs) < counted[0] - 0.05 for runs in nets.values())
+        assert min(nets["rnn"]) > max(nets["lstm"] + nets["diagonal"])
+        gaps = np.subtract(nets["lstm"], nets["diagonal"])
+        assert abs(gaps).max() < 0.02 and (images == "grey" or gaps.min() > 0)
+        means = {kind: test_bits(record["averaged"], images, kind)[0] for kind in nets}
+        assert all(means[kind] < min(nets[kind]) for kind in ("lstm", "diagonal"))
+        assert all(means[kind] < np.mean(runs) for kind, runs in nets.items())  # the logarithm is concave
+        assert min(means.values()) < best
+    assert len([one for one in record["runs"] if one["split"] == "forms"]) == 6
+    assert record["settings"]["seeds"] == [0, 1, 2] and record["settings"]["device"] == "cpu"
+
+
+def test_the_kept_network_of_the_digits_is_that_of_the_record():
+    record = records.load("pixels")
+    file = tool.ROOT / "experiments" / "weights" / "pixels_digits.npz"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == record["weights"]
+    assert record["digits"] == digits.SHA256
+    sizes = record["settings"]["nets"]["grey"]["diagonal"]
+    model = pixels.PixelRNN("diagonal", hidden=sizes["hidden"], features=sizes["features"])
+    like = tuple(part.detach().numpy() for part in model.parameters())
+    pixels.fill(model, weights.load("pixels_digits", like, record["weights"]))
+    bits = pixels.bits(model, digits.load().images[digits.split().test])
+    kept = [one for one in record["runs"] if (one["images"], one["split"]) == ("grey", "shuffled")]
+    assert abs(bits - next(one["test"] for one in kept if one["model"] == "diagonal" and one["seed"] == 0)) < 0.005
