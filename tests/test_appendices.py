@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from rnncourse import (
+    diagonal_params,
     gate_params,
     hmm_params,
     latent_params,
@@ -46,6 +47,7 @@ TREATED = [
     *["E18", "H06", "H17", "T05"],  # 12
     *["H13"],  # 13
     *["H12", "T01"],  # 14
+    *["H14"],  # 15
 ]
 
 
@@ -71,7 +73,16 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params, latent_params, sequence_vae_params)
+        homes = (
+            params,
+            gate_params,
+            lds_params,
+            hmm_params,
+            seq2seq_params,
+            latent_params,
+            sequence_vae_params,
+            diagonal_params,
+        )
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
         thing = getattr(thing, part)

@@ -25,6 +25,7 @@ from rnncourse import (
     trees,
 )
 from rnncourse.latent_params import Diagonal
+from rnncourse import bridge, diagonal_params, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params, trees
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
@@ -32,6 +33,7 @@ NOT_COMPILED = {
     "forecaster": "a torch.nn module around torch's own layers, which is for torch to compile",
     "graph": "records tensors and differentiates; every backward pass here goes through it",
     "language": "a torch.nn module around torch's own layers, which is for torch to compile",
+    "pixels": "a torch.nn module around torch's own layers and gpu.diagonal",
     "processes": "talks to other processes",
     "readers": "a torch.nn module around torch's own layers",
     "resume": "reads and writes files",
@@ -77,6 +79,7 @@ PAIRS = drawn(seq2seq_params.init_seq2seq, 3, 3, 2, H, "dot")
 SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0, 0]])
 LOOK = PAIRS.attention
 WORDS = drawn(sequence_vae_params.init_sequence_vae, 4, D, H, H)
+LOOK, OVER = PAIRS.attention, drawn(diagonal_params.init_diagonal, D, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -141,6 +144,10 @@ CASES = {
     "bounds": (lambda x: [gpu.bounds.importance(x), gpu.bounds.free_bits(x * x, 0.1)], numbers(4, B)),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
+    "diagonal": (
+        both_ways(lambda x: gpu.diagonal.forward(KEPT, OVER, x), gpu.diagonal.backward),
+        numbers(2, T, B, D),
+    ),
     "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
     "ekf_training": (learned, X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),

@@ -16,6 +16,8 @@ from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_
 
 from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
 from rnncourse.data import chains, processes
+from rnncourse import bridge, bridge_gates, completion, params, records, rewrites, starts, trees
+from rnncourse.data import processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
 from rnncourse.latent_params import Diagonal
@@ -1380,3 +1382,24 @@ def test_T01_hiding_the_present_frame_costs_most():
         best = posterior_families.best(exact, posterior_families.visible(window, 8))
         gaps.append(right - bound(prior, seen, best.weights, best.variances.ravel()))
     assert [round(gap, 2) for gap in gaps] == [0.90, 12.04]
+
+
+def test_H14_forward_sampling_does_not_look_behind_the_hole():
+    P = np.array([[0.9, 0.1], [0.2, 0.8]])
+
+    def conditionals(images):
+        """A chain that begins in state 0, as images of one row."""
+        before = np.concatenate([np.zeros_like(images[:, :, :1]), images[:, :, :-1]], axis=2)
+        rows = P[before]
+        rows[:, 0, 0] = [1 - 1e-12, 1e-12]
+        return np.log(rows)
+
+    image, hole = np.array([[0, 0, 1]]), np.array([[False, True, False]])
+    printed = np.exp(completion.forward_distribution(conditionals, image, hole))
+    right = np.exp(completion.exact(conditionals, image, hole))
+    judged = P[0] * P[:, 1] / (P @ P)[0, 1]  # Bayes' rule with the two-step transition
+    np.testing.assert_allclose(right, judged, atol=1e-12)
+    assert printed[0] == pytest.approx(0.9) and round(right[0], 2) == 0.53
+    end = np.array([[False, True, True]])
+    both = np.exp(completion.forward_distribution(conditionals, image, end)).reshape(2, 2)
+    np.testing.assert_allclose(both, P[0][:, None] * P, atol=1e-12)

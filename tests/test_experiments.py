@@ -17,6 +17,9 @@ from rnncourse.data import chorales, dates
 from rnncourse.gpu import module_weights, sequence_bound
 from rnncourse.gpu.deep_markov import DeepMarkov
 from rnncourse.gpu.variational_rnn import VariationalRNN
+from rnncourse import records, weights
+from rnncourse.data import dates, digits
+from rnncourse.gpu import pixels
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
@@ -450,3 +453,38 @@ def test_kept_weights_of_the_chorales_are_those_of_the_record():
         [said] = [run["valid"] for run in record["runs"] if (run["net"], run["seed"]) == (net, 10)]
         assert abs(found - said) < 0.06
     assert sum(file.stat().st_size for file in module_weights.FOLDER.glob("chorales*")) < 1_000_000
+
+
+def test_bits_of_digits_as_the_page_tells_them():
+    record = records.load("pixels")
+
+    def test_bits(entries, images, model, split="shuffled"):
+        return [one["test"] for one in entries if (one["images"], one["model"], one["split"]) == (images, model, split)]
+
+    for images, best in (("grey", 1.81), ("ink or paper", 0.38)):
+        counted = min(test_bits(record["counts"], images, model) for model in ("place", "left", "left and above"))
+        nets = {kind: test_bits(record["runs"], images, kind) for kind in ("rnn", "lstm", "diagonal")}
+        assert all(len(runs) == 3 and max(runs) < counted[0] - 0.05 for runs in nets.values())
+        assert min(nets["rnn"]) > max(nets["lstm"] + nets["diagonal"])
+        gaps = np.subtract(nets["lstm"], nets["diagonal"])
+        assert abs(gaps).max() < 0.02 and (images == "grey" or gaps.min() > 0)
+        means = {kind: test_bits(record["averaged"], images, kind)[0] for kind in nets}
+        assert all(means[kind] < min(nets[kind]) for kind in ("lstm", "diagonal"))
+        assert all(means[kind] < np.mean(runs) for kind, runs in nets.items())  # the logarithm is concave
+        assert min(means.values()) < best
+    assert len([one for one in record["runs"] if one["split"] == "forms"]) == 6
+    assert record["settings"]["seeds"] == [0, 1, 2] and record["settings"]["device"] == "cpu"
+
+
+def test_the_kept_network_of_the_digits_is_that_of_the_record():
+    record = records.load("pixels")
+    file = tool.ROOT / "experiments" / "weights" / "pixels_digits.npz"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == record["weights"]
+    assert record["digits"] == digits.SHA256
+    sizes = record["settings"]["nets"]["grey"]["diagonal"]
+    model = pixels.PixelRNN("diagonal", hidden=sizes["hidden"], features=sizes["features"])
+    like = tuple(part.detach().numpy() for part in model.parameters())
+    pixels.fill(model, weights.load("pixels_digits", like, record["weights"]))
+    bits = pixels.bits(model, digits.load().images[digits.split().test])
+    kept = [one for one in record["runs"] if (one["images"], one["split"]) == ("grey", "shuffled")]
+    assert abs(bits - next(one["test"] for one in kept if one["model"] == "diagonal" and one["seed"] == 0)) < 0.005

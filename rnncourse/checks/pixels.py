@@ -1,0 +1,306 @@
+"""The checks of the exercise on chapter 15: what a pixel sees, bits, completion, and holes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rnncourse import raster
+from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.core import Wrong, call, task
+from rnncourse.checks.core import scoreboard as print_scoreboard
+
+LN2 = float(np.log(2))
+
+
+@task("1", "what a pixel may see", points=4)
+def seen(neighbours: Callable, **sizes: int) -> None:
+    """Judge the two pixels that a step is given.
+
+    Args:
+        neighbours: takes images (B, M, N) and a number for outside; returns the pixel read before and the one
+            above, both (B, M, N).
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), V = _sizes(**sizes)
+    images = rng.integers(0, V, (3, M, N))
+    answer = named_parts(call(neighbours, images, V), ("before", "above"))
+    slips = [
+        Mistake(hint, dict(zip(("before", "above"), wrong(images, V), strict=True))) for hint, wrong in SEEN.items()
+    ]
+    require_arrays(answer, {"before": _before(images, V), "above": raster.above(images, V)}, slips)
+
+
+@task("2", "bits per dimension of a part", points=4)
+def cost(bits: Callable, **sizes: int) -> None:
+    """Judge the bits per dimension of the pixels that count.
+
+    Args:
+        bits: takes log-probabilities (B, M, N, V), images (B, M, N) and booleans (M, N); returns a number.
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), V = _sizes(**sizes)
+    images = rng.integers(0, V, (5, M, N))
+    log_p = np.log(rng.dirichlet(np.ones(V), images.shape))
+    counts = _hole(rng, M, N)
+    problem = log_p, images, counts
+    require_arrays({"bits": call(bits, *problem)}, {"bits": _bits(*problem)}, known("bits", BITS, *problem))
+
+
+@task("3", "completion in any order", points=5)
+def complete(complete: Callable, **sizes: int) -> None:
+    """Judge one completion by forward sampling, in an order that is given.
+
+    Args:
+        complete: takes a model, an image (M, N), an order (M N, 2), the hole (M, N) and a number of [0, 1) for
+            each pixel of the hole, in that order; returns the image completed.
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), V = _sizes(**sizes)
+    for _ in range(12):  # one image may come out right by luck
+        order = np.stack(np.unravel_index(rng.permutation(M * N), (M, N)), axis=1)
+        model, image, hole = _model(rng, M, N, V, order), rng.integers(0, V, (M, N)), _hole(rng, M, N)
+        uniforms = rng.random(int(hole.sum()))
+        problem = model, image, order, hole, uniforms
+        answer = call(complete, *problem)
+        _whole("image", answer, V)
+        slips = known("image", COMPLETE, *problem)
+        require_arrays({"image": answer}, {"image": _completed(*problem)}, slips)
+
+
+@task("4", "the right answer for a hole", points=5)
+def hole(hole_distribution: Callable, **sizes: int) -> None:
+    """Judge the distribution of a hole given everything that is known.
+
+    Args:
+        hole_distribution: takes a model, an image (M, N), the hole (M, N) and its fillings (F, K); returns the
+            probability of each filling, shape (F,).
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), V = _sizes(**sizes)
+    model = _model(rng, M, N, V, np.argwhere(np.ones((M, N))))
+    image, unknown = rng.integers(0, V, (M, N)), _middle(rng, M, N)
+    problem = model, image, unknown, raster.fillings(int(unknown.sum()), V)
+    answer = {"probabilities": call(hole_distribution, *problem)}
+    require_arrays(answer, {"probabilities": _posterior(*problem)}, known("probabilities", HOLE, *problem))
+
+
+@task("5", "draws that count", points=4)
+def weigh(weighted: Callable, **sizes: int) -> None:
+    """Judge the weights of forward draws: the mean of a hole, and what the draws are worth.
+
+    Args:
+        weighted: takes a model, draws (B, M, N) and the hole (M, N); returns the mean of the hole's pixels, (K,),
+            and the effective number of draws.
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), V = _sizes(**sizes)
+    model = _model(rng, M, N, V, np.argwhere(np.ones((M, N))))
+    unknown = _middle(rng, M, N)
+    draws = np.repeat(rng.integers(0, V, (1, M, N)), 40, axis=0)
+    draws[:, unknown] = rng.integers(0, V, (40, int(unknown.sum())))
+    problem = model, draws, unknown
+    names = ("mean", "worth")
+    answer = named_parts(call(weighted, *problem), names)
+    slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in WEIGH.items()]
+    require_arrays(answer, dict(zip(names, _weighted(*problem), strict=True)), slips)
+
+
+def _sizes(seed: int = 0, rows: int = 3, columns: int = 3, levels: int = 2) -> tuple:
+    return np.random.default_rng(seed), (rows, columns), levels
+
+
+def _hole(rng, M: int, N: int) -> np.ndarray:
+    """About half of the pixels, never none and never all."""
+    flat = np.zeros(M * N, bool)
+    flat[rng.permutation(M * N)[: max(1, M * N // 2)]] = True
+    return flat.reshape(M, N)
+
+
+def _middle(rng, M: int, N: int) -> np.ndarray:
+    """A hole with a known pixel before its first one, one between and one after its last."""
+    flat = np.zeros(M * N, bool)
+    flat[[1, 3, 4 if M * N < 8 else 5]] = True
+    return flat.reshape(M, N)
+
+
+def _model(rng, M: int, N: int, V: int, order: np.ndarray) -> Callable:
+    """A model that reads in an order: each pixel's probabilities are a softmax of what was read before it."""
+    K = M * N
+    effects, bias = 1.5 * rng.standard_normal((K, K, V, V)), rng.standard_normal((K, V))
+    i, j = order.T
+
+    def conditionals(images: np.ndarray) -> np.ndarray:
+        read = np.asarray(images)[:, i, j]
+        found = np.empty((*np.shape(images), V))
+        for k in range(K):
+            logits = sum((effects[k, m, read[:, m]] for m in range(k)), np.tile(bias[k], (len(read), 1)))
+            found[:, i[k], j[k]] = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return found
+
+    return conditionals
+
+
+def _whole(name: str, image, V: int) -> None:
+    """Refuse what is no image before it is compared."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "iuf" or not np.isin(image, np.arange(V)).all():
+        raise Wrong(f"{name}: expected the values 0..{V - 1}, got others.")
+
+
+def _before(images: np.ndarray, outside: int) -> np.ndarray:
+    flat = images.reshape(len(images), -1)
+    moved = np.concatenate([np.full_like(flat[:, :1], outside), flat[:, :-1]], axis=1)
+    return moved.reshape(images.shape)
+
+
+def _after(images: np.ndarray, outside: int) -> np.ndarray:
+    return _before(images[:, ::-1, ::-1], outside)[:, ::-1, ::-1]
+
+
+def _wrapped(images: np.ndarray, outside: int) -> tuple:
+    """Rolled, so that the end comes in at the beginning."""
+    flat = images.reshape(len(images), -1)
+    return np.roll(flat, 1, axis=1).reshape(images.shape), np.roll(images, 1, axis=1)
+
+
+def _columns(images: np.ndarray, outside: int) -> tuple:
+    """Read by columns."""
+    before, above = _before(images.swapaxes(1, 2), outside), raster.above(images.swapaxes(1, 2), outside)
+    return before.swapaxes(1, 2), above.swapaxes(1, 2)
+
+
+def _picked(log_p: np.ndarray, images: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(log_p, images[..., None], axis=3)[..., 0]
+
+
+def _bits(log_p, images, counts, base=LN2, divide="counted", sign=-1.0) -> np.ndarray:
+    """Bits per dimension, or one of its slips."""
+    found = _picked(log_p, images)
+    kept = found[:, counts] if divide != "everything" else found
+    size = {"counted": kept.size, "everything": found.size, "all": found.size, "images": len(images), "none": 1}[divide]
+    return np.array(sign * kept.sum() / size / base)
+
+
+def _completed(model, image, order, hole, uniforms, keep=True, teacher=False, mode=False) -> np.ndarray:
+    """The image completed, or one of its slips."""
+    image, given, n = image.copy(), image[None].copy(), 0
+    for i, j in order:
+        if keep and not hole[i, j]:
+            continue
+        p = np.exp(model(given if teacher else image[None])[0, i, j])
+        value = int(np.argmax(p)) if mode else int((np.cumsum(p)[:-1] <= uniforms[n % len(uniforms)]).sum())
+        image[i, j] = value
+        n += 1
+    return image
+
+
+def _rows(model, image, order, hole, uniforms) -> np.ndarray:
+    """Filled in reading order, whatever order the model has."""
+    return _completed(model, image, np.argwhere(np.ones(image.shape)), hole, uniforms)
+
+
+def _filled(image, unknown, fillings) -> np.ndarray:
+    images = np.repeat(image[None], len(fillings), axis=0)
+    images[:, unknown] = fillings
+    return images
+
+
+def _later(unknown: np.ndarray) -> np.ndarray:
+    """Known pixels after the first of the hole."""
+    flat = unknown.ravel()
+    return (np.logical_or.accumulate(flat) & ~flat).reshape(unknown.shape)
+
+
+def _last(unknown: np.ndarray) -> np.ndarray:
+    """Known pixels after the last of the hole."""
+    flat = unknown.ravel()
+    return (~np.logical_or.accumulate(flat[::-1])[::-1]).reshape(unknown.shape)
+
+
+def _posterior(model, image, unknown, fillings, which="all", normalise=True) -> np.ndarray:
+    """Probabilities of the fillings, or one of the slips."""
+    images = _filled(image, unknown, fillings)
+    terms = _picked(model(images), images)
+    judged = {"all": np.ones_like(unknown), "hole": unknown, "rest": ~unknown, "tail": unknown | _last(unknown)}[which]
+    p = np.exp(terms[:, judged].sum(axis=1))
+    return p / p.sum() if normalise else p
+
+
+def _weighted(model, draws, unknown, which="later", worth="squares", weigh=True) -> tuple:
+    """The mean and the effective number, or one of the slips."""
+    terms = _picked(model(draws), draws)
+    judged = {"later": _later(unknown), "all": np.ones_like(unknown), "hole": unknown, "tail": _last(unknown)}[which]
+    log_w = terms[:, judged].sum(axis=1)
+    w = log_w if weigh == "log" else np.exp(log_w - log_w.max())
+    w = w / w.sum() if weigh is not False else np.full(len(draws), 1 / len(draws))
+    mean = (w[:, None] * draws[:, unknown]).sum(axis=0)
+    return mean, np.array(1 / (w**2).sum() if worth == "squares" else (w**2).sum())
+
+
+SEEN: dict[str, Callable] = {
+    "does a pixel see itself? Move the images by one pixel.": lambda x, V: (x.copy(), x.copy()),
+    "is this the next pixel? It is not drawn yet.": lambda x, V: (_after(x, V), _below(x, V)),
+    "at the beginning of a row the pixel before is the end of the row above.": lambda x, V: (
+        raster.left(x, V),
+        raster.above(x, V),
+    ),
+    "does the end come in again at the beginning? There it is outside.": _wrapped,
+    "are rows and columns exchanged?": _columns,
+    "are the two exchanged?": lambda x, V: (raster.above(x, V), _before(x, V)),
+    "does outside look like paper? It has a number of its own.": lambda x, V: (_before(x, 0), raster.above(x, 0)),
+}
+BITS: dict[str, Callable] = {
+    "are these nats? Divide by the logarithm of 2.": lambda *p: _bits(*p, base=1.0),
+    "did you divide by the number of images alone?": lambda *p: _bits(*p, divide="images"),
+    "did you divide by all pixels? Those that count are fewer.": lambda *p: _bits(*p, divide="all"),
+    "did you judge all pixels? Only some count.": lambda *p: _bits(*p, divide="everything"),
+    "is this a sum? Divide by the number of pixels that count.": lambda *p: _bits(*p, divide="none"),
+    "is the sign wrong? A logarithm of a probability is negative.": lambda *p: _bits(*p, sign=1.0),
+}
+COMPLETE: dict[str, Callable] = {
+    "did you draw known pixels, too?": lambda *p: _completed(*p, keep=False),
+    "do your conditionals still see what stood in the hole? Ask the model again after each draw.": lambda *p: (
+        _completed(*p, teacher=True)
+    ),
+    "did you take the most probable value? Draw.": lambda *p: _completed(*p, mode=True),
+    "did you fill in reading order? The model has another.": _rows,
+}
+HOLE: dict[str, Callable] = {
+    "is this forward sampling? What is known behind the hole counts, too.": lambda *p: _posterior(*p, which="hole"),
+    "did you leave out the hole's own conditionals?": lambda *p: _posterior(*p, which="rest"),
+    "did you leave out known pixels between those of the hole?": lambda *p: _posterior(*p, which="tail"),
+    "did you forget to divide by the sum?": lambda *p: _posterior(*p, normalise=False),
+    "are these logarithms?": lambda *p: np.log(_posterior(*p)),
+}
+WEIGH: dict[str, Callable] = {
+    "does every draw count the same?": lambda *p: _weighted(*p, weigh=False),
+    "do you weigh with whole images? The draws have followed q already.": lambda *p: _weighted(*p, which="all"),
+    "do you weigh with the hole? The draws have followed q already.": lambda *p: _weighted(*p, which="hole"),
+    "did you leave out known pixels between those of the hole?": lambda *p: _weighted(*p, which="tail"),
+    "are the weights logarithms?": lambda *p: _weighted(*p, weigh="log"),
+    "is worth turned over? It is one over the sum of squares.": lambda *p: _weighted(*p, worth="sum"),
+}
+
+
+def _below(images: np.ndarray, outside: int) -> np.ndarray:
+    return raster.above(images[:, ::-1], outside)[:, ::-1]
+
+
+def scoreboard() -> None:
+    """Print which tasks of the notebook are done."""
+    print_scoreboard([seen, cost, complete, hole, weigh])
