@@ -15,6 +15,7 @@ from proof import agree
 
 from rnncourse import (
     bridge,
+    diagonal_params,
     gate_params,
     gpu,
     hmm_params,
@@ -25,7 +26,6 @@ from rnncourse import (
     trees,
 )
 from rnncourse.latent_params import Diagonal
-from rnncourse import bridge, diagonal_params, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params, trees
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2

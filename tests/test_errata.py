@@ -14,10 +14,8 @@ import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
 
-from rnncourse import bridge, bridge_gates, params, records, rewrites, starts, trees
-from rnncourse.data import chains, processes
 from rnncourse import bridge, bridge_gates, completion, params, records, rewrites, starts, trees
-from rnncourse.data import processes
+from rnncourse.data import chains, processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
 from rnncourse.latent_params import Diagonal

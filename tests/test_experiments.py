@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from rnncourse import records
-from rnncourse.data import chorales, dates
-from rnncourse.gpu import module_weights, sequence_bound
+from rnncourse import records, weights
+from rnncourse.data import chorales, dates, digits
+from rnncourse.gpu import module_weights, pixels, sequence_bound
 from rnncourse.gpu.deep_markov import DeepMarkov
 from rnncourse.gpu.variational_rnn import VariationalRNN
-from rnncourse import records, weights
-from rnncourse.data import dates, digits
-from rnncourse.gpu import pixels
 from rnncourse.params import init_model, named_arrays
 from tools import records as tool
 
