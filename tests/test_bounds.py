@@ -108,6 +108,7 @@ def test_every_share_of_the_level_reaches_log_p(floor, share):
     F = np.full((T, 1), np.sqrt(share))
     C = (1 - share) * np.ones((T, T)) + s**2 * np.eye(T)
     precision = 1 + (F.T @ np.linalg.solve(C, F))[0, 0]
+    agree(precision, (s**2 + T) / (s**2 + (1 - share) * T), 1e-13)  # of which half the logarithm is what z tells
     q = Diagonal(F.T @ np.linalg.solve(C, x) / precision, -np.log(precision) * np.ones(1))
     exact = torch.distributions.MultivariateNormal(
         torch.zeros(T, dtype=torch.float64), torch.tensor(np.ones((T, T)) + s**2 * np.eye(T))

@@ -402,7 +402,13 @@ def test_what_the_latent_says():
     tight = {kind: of("words", kind, "test", "bound")[:, -1] - alone for kind in list(kl)[1:]}
     assert max(kl["plain"].max(), kl["word dropout"].max()) < 0.1 < 0.2 < kl["annealing"].min()
     assert min(tight["annealing"].min(), tight["free bits"].min()) > 0
-    assert max(tight["more free bits"].max(), tight["annealing, word dropout"].max()) < 0
+    settled = np.sort(tight["annealing, word dropout"])
+    assert (settled[:3] < -0.1).all() and abs(settled[3]) < 0.05
+    rises = {kind: np.diff(of("words", kind, "test", "bound")[:, -2:]) for kind in tight}
+    assert abs(rises["annealing, word dropout"]).max() < 0.01 and abs(rises["annealing"]).max() < 0.01
+    # The bound of eight nats lies below, and has not settled: it shows nothing.
+    assert tight["more free bits"].max() < 0 and rises["more free bits"].min() > 0.05
+    assert of("words", "more free bits", "test", "effective").max() < 20
     assert (of("words", "free bits", "test", "elbo") < alone).all()
     for kind in list(kl)[1:]:
         bound = of("words", kind, "test", "bound")
