@@ -8,6 +8,8 @@ import torch
 from proof import agree, verifies
 
 from rnncourse import bridge, bridge_gates, gpu, gradcheck, reference
+from rnncourse.checks import sequence_vae as exercise
+from rnncourse.checks.core import Wrong
 from rnncourse.data import pairs
 from rnncourse.gpu import word_vae
 from rnncourse.params import named_arrays
@@ -236,6 +238,13 @@ def test_both_refuse_in_the_same_words(name):
             BAD[name](floor, cell, W, words, n)
         said.append(str(refusal.value))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("counts", [None, [[1], [1, 1]], "one"])
+def test_the_exercise_refuses_in_words(counts):
+    """Whatever a student returns, there is a verdict and no other error."""
+    with pytest.raises(Wrong, match="counts: expected an array of real numbers"):
+        exercise.hear.require(lambda words, uniforms, share, V: (words, words, counts))
 
 
 def test_refusals_of_parameters():

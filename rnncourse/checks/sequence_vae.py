@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rnncourse.checks.compare import Mistake, named_parts, require_arrays
+from rnncourse.checks.compare import Mistake, as_array, named_parts, require_arrays
 from rnncourse.checks.core import call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
 from rnncourse.data import pairs
 from rnncourse.latent_params import Diagonal
 from rnncourse.reference import bounds, latent
-from rnncourse.sequence_vae_params import heard
 
 COST_NAMES = ("cost", "d_mu", "d_kappa")
 BACK_NAMES = ("d_mu", "d_kappa")
@@ -65,10 +64,16 @@ def many(climb: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     _, _, noise, g, _ = _problem(**sizes)
-    given = (2 * g.sum(axis=2) - 900, -0.5 * (noise**2).sum(axis=2), noise.sum(axis=2) - 1)
+    far = 900.0 * np.arange(1, g.shape[1] + 1)  # sequences differ by more than any one number can hold
+    given = [2 * g.sum(axis=2) - far, -0.5 * (noise**2).sum(axis=2), noise.sum(axis=2) - 1]
+    given[0][0, 0] -= 800  # and so does a first draw from those that follow
     answer = named_parts(call(climb, *given), ("bounds", "effective"))
-    slips = [Mistake(hint, wrong(*given)) for hint, wrong in MANY_SLIPS.items()]
-    require_arrays(answer, _many(given[0] + given[1] - given[2]), slips)
+    answer["bounds"] = as_array("bounds", answer["bounds"], given[0]) + far
+    right, *slips = (
+        part | {"bounds": part["bounds"] + far}
+        for part in (_many(given[0] + given[1] - given[2]), *(wrong(*given) for wrong in MANY_SLIPS.values()))
+    )
+    require_arrays(answer, right, [Mistake(*pair) for pair in zip(MANY_SLIPS, slips, strict=True)])
 
 
 @task("4", "a writer hard of hearing", points=4)
@@ -84,10 +89,17 @@ def hear(hears: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     *_, words = _problem(**sizes)
-    uniforms = np.random.default_rng(1 + sizes.get("seed", 0)).random(words.shape)
-    given = (words, uniforms, 0.4, 6)
+    seed = sizes.get("seed", 0)
+    rng, V, share = np.random.default_rng(1 + seed), 6 + seed % 4, 0.3 + 0.1 * (seed % 4)
+    uniforms = rng.random(words.shape)
+    uniforms[1, -1] = share  # just not hidden
+    if words.shape[1] > 1:
+        words[0, 0] = 0  # an empty word
+    behind = np.arange(len(words))[:, None] >= pairs.lengths(words)
+    words = np.where(behind, rng.integers(0, V, words.shape), words)  # padding may be anything
+    given = (words, uniforms, share, V)
     answer = named_parts(call(hears, *given), ("heard", "said", "counts"))
-    answer["counts"] = np.asarray(answer["counts"]) * 1
+    answer["counts"] = _as_numbers(answer["counts"])
     slips = [Mistake(hint, wrong(*given)) for hint, wrong in HEAR_SLIPS.items()]
     require_arrays(answer, _hears(*given), slips)
 
@@ -113,6 +125,15 @@ def floors(free_bits: Callable, **sizes: int) -> None:
     }
     slips = [Mistake(hint, wrong(costs, floor)) for hint, wrong in FLOOR_SLIPS.items()]
     require_arrays(answer, right, slips)
+
+
+def _as_numbers(counts):
+    """True and false as 1 and 0; the rest as it came, for the comparison to refuse."""
+    try:
+        array = np.asarray(counts)
+    except ValueError:  # a ragged list
+        return counts
+    return array.astype(int) if array.dtype == bool else counts
 
 
 def scoreboard() -> None:
@@ -223,8 +244,14 @@ MANY_SLIPS = {
 
 
 def _hears(words, uniforms, share, V) -> dict:
-    real = np.arange(len(words))[:, None] < pairs.lengths(words)
-    return {"heard": heard(words, V, uniforms, share), "said": words, "counts": real * 1}
+    hidden = uniforms < share
+    hidden[0] = False
+    heard = np.where(hidden, V, pairs.shifted(words))  # padding too, where the library's own would read zeros
+    return {"heard": heard, "said": words, "counts": _before(words, pairs.lengths(words))}
+
+
+def _before(words, ends) -> np.ndarray:
+    return (np.arange(len(words))[:, None] < ends) * 1
 
 
 def _first_hidden(words, uniforms, share, V) -> dict:
@@ -258,7 +285,21 @@ HEAR_SLIPS = {
         words, 1 - uniforms, 1 - share, V
     ),
     "did you leave out the end? It counts like any symbol.": lambda words, uniforms, share, V: (
-        _hears(words, uniforms, share, V) | {"counts": (words > 0) * 1}
+        _hears(words, uniforms, share, V) | {"counts": _before(words, pairs.lengths(words) - 1)}
+    ),
+    "did you count symbols behind the first 0? That is padding, whatever stands there.": (
+        lambda words, uniforms, share, V: (
+            _hears(words, uniforms, share, V) | {"counts": _before(words, 1 + np.count_nonzero(words, axis=0))}
+        )
+    ),
+    "does a step count because the symbol before is not 0? Behind the first 0 none does.": (
+        lambda words, uniforms, share, V: (
+            _hears(words, uniforms, share, V)
+            | {"counts": np.concatenate([np.ones_like(words[:1]), (words[:-1] != 0) * 1])}
+        )
+    ),
+    "is a symbol hidden where its uniform is just the share? Only below it.": lambda words, uniforms, share, V: _hears(
+        words, uniforms, np.nextafter(share, 1), V
     ),
 }
 

@@ -41,17 +41,27 @@ MUTANTS = {
     ],
     ("climb", "test-many"): [
         (
-            "highest + np.log(weights.cumsum(axis=0) / count)",
+            "sums - np.log(count)",
             "logs.cumsum(axis=0) / count",
             "is this the mean of the logarithms?",
         ),
-        (" / count)", ")", "did you forget to divide by the number of draws?"),
-        (" / count)", " / len(logs))", "did you divide by K from the first draw on?"),
+        ("sums - np.log(count)", "sums", "did you forget to divide by the number of draws?"),
+        ("np.log(count)", "np.log(len(logs))", "did you divide by K from the first draw on?"),
         ("log_prior - log_q", "log_prior", "did you forget log q?"),
         (" + log_prior - log_q", " - log_q", "did you forget the prior?"),
         ("log_prior - log_q", "log_prior + log_q", "is log q added"),
         ("1 / (shares**2).sum(axis=0)", "1 / shares.sum(axis=0)", "did you forget to square the shares?"),
-        ("highest = logs.max(axis=0)", "highest = 0.0", "NaN or infinite"),
+        ("np.logaddexp.accumulate(logs, axis=0)", "np.log(np.exp(logs).cumsum(axis=0))", "15 of 15 entries are NaN or infinite"),
+        (
+            "np.logaddexp.accumulate(logs, axis=0)",
+            "logs.max(axis=0) + np.log(np.exp(logs - logs.max(axis=0)).cumsum(axis=0))",
+            " 1 of 15 entries are NaN or infinite",
+        ),
+        (
+            "np.logaddexp.accumulate(logs, axis=0)",
+            "logs.max() + np.log(np.exp(logs - logs.max()).cumsum(axis=0))",
+            "13 of 15 entries are NaN or infinite",
+        ),
     ],
     ("hears", "test-hear"): [
         (
@@ -68,6 +78,15 @@ MUTANTS = {
         ("np.where(hidden, V, before)", "np.where(hidden, V, words)", "did you forget the shift?"),
         ("uniforms < share", "uniforms > share", "did you keep the share"),
         ("<= ends", "< ends", "did you leave out the end?"),
+        ("<= ends", "<= np.count_nonzero(words, axis=0)", "did you count symbols behind the first 0?"),
+        (
+            "(np.arange(len(words))[:, None] <= ends)",
+            "(np.concatenate([np.ones_like(words[:1]), words[:-1]]) != 0)",
+            "does a step count because the symbol before is not 0?",
+        ),
+        ("uniforms < share", "uniforms <= share", "is a symbol hidden where its uniform is just the share?"),
+        ("np.where(hidden, V, before)", "np.where(hidden, 6, before)", "heard is off"),
+        ("uniforms < share", "uniforms < 0.3", "heard is off by"),
     ],
     ("free-bits", "test-floors"): [
         (
@@ -150,4 +169,4 @@ def free_bits(costs, floor):
     return total, gradient
 """,
 }
-NARROW = {("climb", "test-many"): ("weights.cumsum(axis=0) / count", "weights.cumsum(axis=0) / [[1], [2], [3]]")}
+NARROW = {("climb", "test-many"): ("np.log(count)", "np.log([[1], [2], [3]])")}
