@@ -51,7 +51,11 @@ MUTANTS = {
         (" + log_prior - log_q", " - log_q", "did you forget the prior?"),
         ("log_prior - log_q", "log_prior + log_q", "is log q added"),
         ("1 / (shares**2).sum(axis=0)", "1 / shares.sum(axis=0)", "did you forget to square the shares?"),
-        ("np.logaddexp.accumulate(logs, axis=0)", "np.log(np.exp(logs).cumsum(axis=0))", "15 of 15 entries are NaN or infinite"),
+        (
+            "np.logaddexp.accumulate(logs, axis=0)",
+            "np.log(np.exp(logs).cumsum(axis=0))",
+            "15 of 15 entries are NaN or infinite",
+        ),
         (
             "np.logaddexp.accumulate(logs, axis=0)",
             "logs.max(axis=0) + np.log(np.exp(logs - logs.max(axis=0)).cumsum(axis=0))",
