@@ -166,6 +166,9 @@ def test_gradient_is_shared_out_by_weight(floor):
     agree(ours.importance_backward(logs, grad), found, 1e-13)
     agree(on(floor, "bounds.importance")(logs - 2000), value - 2000, 1e-13)  # nothing underflows
     agree(ours.importance_backward(logs - 2000, grad), found, 1e-10)
+    apart = np.array([0.0, 2000.0, 900.0])  # each sequence has a scale of its own
+    agree(on(floor, "bounds.importance")(logs - apart) + apart, value, 1e-11)
+    agree(ours.importance_backward(logs - apart, grad), found, 1e-10)
 
 
 @both_floors
@@ -216,6 +219,20 @@ BAD = {
     "weights": lambda f, x: f.linear(Diagonal(x[0], x[0]), x[0], x, x[0], x @ x.T),
     "covariance": lambda f, x: f.linear(Diagonal(x[0], x[0]), x[0], x.T @ x, x[0], -(x.T @ x)),
 }
+
+
+NAMED = {
+    "z": lambda f, x: f.score(Diagonal(x[0], x[0]), x[:, :1], x[:, 0]),
+    "weights": lambda f, x: f.linear(Diagonal(x[0], x[0]), x[:3, 0], x[:3, :1], x[:3, 0], x[:3] @ x[:3].T),
+}
+
+
+@both_floors
+@pytest.mark.parametrize("name", NAMED)
+def test_a_refusal_names_the_argument(floor, name):
+    module, convert = (ours, np.asarray) if floor == "reference" else (gpu.bounds, torch.as_tensor)
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        NAMED[name](module, convert(np.eye(4)[:, :2] + 1))
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -142,6 +142,7 @@ BAD = {
     "scalar": lambda f, q, p: f.kl(Diagonal(q[0][0, 0], q[1][0, 0]), p),
     "other": lambda f, q, p: f.kl(q, Diagonal(p[0][:2], p[1][:2])),
     "nan": lambda f, q, p: f.kl(Diagonal(q[0] * float("nan"), q[1]), p),
+    "nan p": lambda f, q, p: f.kl(q, Diagonal(p[0] * float("nan"), p[1])),
     "inf": lambda f, q, p: f.log_density(q[0], Diagonal(q[0], q[1] + float("inf"))),
     "noise": lambda f, q, p: f.sample(q, q[0][:, :2]),
     "noise axes": lambda f, q, p: f.sample(q, q[0][0]),

@@ -73,6 +73,9 @@ def test_probes_find_what_is_there():
         assert (probe(codes[:400], labels[:400], codes[400:]) == labels[400:]).mean() > 0.95
         none = probe(rng.standard_normal((400, 5)), labels[:400], codes[400:])
         assert (none == labels[400:]).mean() < 0.6
+    two = labels % 2
+    line = (10 + 4 * two + 0.3 * rng.standard_normal(600))[:, None]  # both classes on one side of the origin
+    assert (probes.linear(line[:400], two[:400], line[400:]) == two[400:]).all()
 
 
 def test_refusals():

@@ -11,6 +11,7 @@ from rnncourse import bridge, bridge_gates, gpu, gradcheck, reference
 from rnncourse.checks import sequence_vae as exercise
 from rnncourse.checks.core import Wrong
 from rnncourse.data import pairs
+from rnncourse.gate_params import init_reset_after_gru
 from rnncourse.gpu import word_vae
 from rnncourse.params import named_arrays
 from rnncourse.reference import latent, lstm, search, sequence_vae
@@ -81,6 +82,26 @@ def test_the_complex_step_agrees():
     found = sequence_vae.full(CELL, params, words, noise, 0.7)
     step = gradcheck.complex_step(lambda W: sequence_vae.full(CELL, W, words, noise, 0.7).loss, params)
     assert gradcheck.relative_error(found.gradients, step) < 1e-12
+
+
+def test_another_cell():
+    """A recurrence with one state in place of two: the gradient is as exact."""
+    rng = np.random.default_rng(11)
+    params = init_sequence_vae(rng, V, D, H, Z, init=init_reset_after_gru)
+    words, noise = pairs.pad([(3, 1, 4), (2,)]), rng.standard_normal((2, Z))
+    cell = reference.gru.reset_after()
+    found = sequence_vae.full(cell, params, words, noise, 0.7)
+    step = gradcheck.complex_step(lambda W: sequence_vae.full(cell, W, words, noise, 0.7).loss, params)
+    assert gradcheck.relative_error(found.gradients, step) < 1e-12
+
+
+def test_how_a_module_starts():
+    model = word_vae.WordVAE(V, D, H, Z, seed=3)
+    for layer in (model.encoder, model.decoder):
+        for block in layer.weight_hh_l0.detach().split(H):
+            agree(block @ block.T, np.eye(H), 1e-5)
+        bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().numpy()
+        assert bias.tolist() == np.repeat([0.0, 1.0, 0.0, 0.0], H).tolist()  # input, forget, candidate, output
 
 
 def test_free_bits_stop_the_cheap_units():
@@ -218,6 +239,8 @@ BAD = {
     "class": lambda f, c, W, x, n: f.encode(c, W, x * 2),
     "hears": lambda f, c, W, x, n: f.forward(c, W, x, n, x[:2]),
     "z": lambda f, c, W, x, n: f.log_likelihood(c, W, x, n),
+    "stepper's table": lambda f, c, W, x, n: f.stepper(c, W._replace(table=W.table[1:]), n),
+    "d_kl": lambda f, c, W, x, n: f.backward(f.forward(c, W, x, n)[1], n[:, 0], n[:2]),
     "z width": lambda f, c, W, x, n: f.stepper(c, W, n[:, :1]),
     "table": lambda f, c, W, x, n: f.encode(c, W._replace(table=W.table[1:]), x),
     "posterior": lambda f, c, W, x, n: f.encode(c, W._replace(posterior=W.readout), x),
@@ -257,3 +280,7 @@ def test_refusals_of_parameters():
         init_sequence_vae(np.random.default_rng(0), V, D, H, 0)
     with pytest.raises(ValueError, match=r"decoder.input_weights"):
         check(params._replace(decoder=params.encoder))
+    with pytest.raises(ValueError, match=r"encoder.input_weights"):
+        check(params._replace(encoder=params.decoder))
+    with pytest.raises(ValueError, match=r"posterior.bias"):
+        check(params._replace(posterior=params.posterior._replace(bias=params.posterior.bias[:-1])))
