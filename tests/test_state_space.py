@@ -14,7 +14,7 @@ from torch.distributions import MultivariateNormal, Normal
 from rnncourse import bridge
 from rnncourse.gpu import state_space as twin
 from rnncourse.latent_params import Diagonal
-from rnncourse.reference import bounds, latent, state_space
+from rnncourse.reference import bounds, latent, state_space, structured_posterior
 
 CASES = {
     "plain": {},
@@ -307,6 +307,17 @@ def test_states_far_away_and_states_that_are_none(floor):
         assert np.isfinite(call(p.params, p.z + 1000, p.y)).all()
     with pytest.raises(ValueError, match=r"^states: "):
         call(p.params, p.z * np.nan, p.y)
+
+
+def test_single_precision_stays_single():
+    p = draw("plain")
+    single = [np.asarray(part, np.float32) for part in (*p.params, *p.q, p.y)]
+    params, q = type(p.params)(*single[:7]), Diagonal(*single[7:9])
+    steps, tape = state_space.forward(params, q, single[9])
+    found = state_space.backward(tape)
+    chain = structured_posterior.forward(params, single[9])
+    parts = (*steps, *found.params, *found.posterior, found.outputs, *chain)
+    assert {part.dtype for part in parts} == {np.dtype(np.float32)}
 
 
 @verifies("eq-ssm-importance", oracle="one dense Gaussian")
