@@ -146,6 +146,26 @@ def test_stretches():
     assert {(0, 0), (0, 5), (1, 0)} <= starts and (0, 6) not in starts
 
 
+def test_longer_rolls_give_more_stretches():
+    """A roll is drawn with a chance in proportion to its frames: nine of eleven here."""
+    lone = np.zeros((9, 2, 3), np.float32)
+    lone[:, 0, 0] = lone[:2, 1, 1] = 1
+    batch = rolls.stretches(lone, [9, 2], 2, 50, seed=1)
+    share = np.mean([batch(step).inputs[0, :, 0].numpy() for step in range(100)])
+    assert abs(share - 9 / 11) < 4 * (9 * 2 / 121 / 5000) ** 0.5
+
+
+@pytest.mark.parametrize("kind", rolls.KINDS)
+def test_judged_and_played_without_dropout(kind):
+    wet, dry = (rolls.RollModel(O, kind, 5, dropout=rate, seed=1) for rate in (0.5, 0.0))
+    x = X.float()
+    assert rolls.nats(wet.train(), x, LENGTHS) == rolls.nats(dry.train(), x, LENGTHS)
+    played = [model.train().dream(9, 4, torch.Generator().manual_seed(0)) for model in (wet, dry)]
+    assert torch.equal(*played)
+    torch.manual_seed(0)
+    assert not torch.equal(wet.train()(x)[0], dry.train()(x)[0]), "dropout of the state"
+
+
 def test_stretches_in_other_keys():
     counted = np.zeros((5, 1, 9), np.float32)
     counted[:, 0, [2, 5]] = 1

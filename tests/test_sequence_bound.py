@@ -1,5 +1,7 @@
 """The deep Markov model and the variational RNN, and bounds on their log p(x): by hand, by grids, by many draws."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -307,6 +309,51 @@ def test_dreams_of_a_variational_rnn_follow_it():
     chance = (density[:, None] * hand.emission(GRID, h.expand(len(GRID), -1)).probs).sum(0) * STEP
     played = model.float().dream(1, 20_000, torch.Generator().manual_seed(0))[0]
     assert abs(played.double().mean(0) - chance).max() < 4 * 0.5 / 20_000**0.5
+
+
+@both
+def test_dreams_of_two_frames(kind):
+    """With one note and one latent number: how often each pair of frames is played, against log p(x) on a grid."""
+    rng = np.random.default_rng(4)
+    model = KINDS[kind][0](1, 1, 7, seed=4).double()
+    with torch.no_grad():
+        for array in model.parameters():
+            array += 0.8 * torch.from_numpy(rng.standard_normal(array.shape))
+        last = model.emission[-1]
+        last.weight *= 3
+        noise = torch.randn(1, 4000, 1, generator=torch.Generator().manual_seed(1)).double()
+        last.bias -= model.infer(torch.ones_like(noise), noise).logits.median()  # neither sure nor out of question
+    pairs = list(itertools.product((0.0, 1.0), repeat=2))
+    evidence, hand = EVIDENCE[kind][0], KINDS[kind][1](model)
+    right = np.exp([evidence(hand, torch.tensor(pair, dtype=torch.float64)[:, None]) for pair in pairs])
+    assert abs(right.sum() - 1) < 1e-3
+    played = model.float().dream(2, 40_000, torch.Generator().manual_seed(0))[:, :, 0].numpy()
+    found = np.array([(played == np.array(pair)[:, None]).all(axis=0).mean() for pair in pairs])
+    assert (abs(found - right) < 4 * np.sqrt(right * (1 - right) / 40_000) + 1e-3).all()
+
+
+@both
+def test_judged_and_played_without_dropout(kind):
+    x = (torch.rand(6, 3, 5, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    wet, dry = (KINDS[kind][0](5, 2, 7, dropout=rate, seed=1) for rate in (0.5, 0.0))
+
+    def chance():
+        return torch.Generator().manual_seed(0)
+
+    for call in (
+        lambda model: sequence_bound.bound(model, x, None, 1, chance())["nats"],
+        lambda model: sequence_bound.importance(model, x, None, 2, chance()).sum().item(),
+        lambda model: model.dream(5, 4, chance()).tolist(),
+    ):
+        assert call(wet.train()) == call(dry.train())
+    torch.manual_seed(0)
+    parts = [model.train().infer(x, torch.zeros(6, 3, 2)).posterior.mean for model in (wet, dry)]
+    assert not torch.equal(*parts), "dropout of what is heard"
+
+
+def test_the_line_begins_as_the_identity():
+    line = DeepMarkov(5, 3, 4).transition.line
+    assert torch.equal(line.weight, torch.eye(3)) and not line.bias.any()
 
 
 @both

@@ -73,6 +73,13 @@ def test_the_bound(window):
     agree(ours, torch.stack(right), 1e-9)
 
 
+def test_the_loss_is_minus_the_mean_bound():
+    params, model, x = bridge.to_torch(lds_oracles.system(D=0)), reader("filter"), data()
+    value, carry = state_readers.loss(params)(model, x)
+    agree(value, -state_readers.bound(model, params, x).mean(), 1e-12)
+    assert carry is None
+
+
 def test_training_raises_the_bound():
     params = bridge.to_torch(lds_oracles.system(D=0))
     for window in ("filter", "chain"):
@@ -91,5 +98,9 @@ def test_seeds_and_doors():
     for name, arguments in {"window": (O, H, "future"), "outputs": (0, H, "all"), "states": (O, 0, "all")}.items():
         with pytest.raises(ValueError, match=f"^{name}: "):
             state_readers.StateReader(*arguments)
+    with pytest.raises(ValueError, match=r"^window: "):
+        reader("chain")(data())
+    with pytest.raises(ValueError, match=r"^noise: "):
+        state_readers.bound(reader("chain"), bridge.to_torch(lds_oracles.system(D=0)), data(), data())
     with pytest.raises(ValueError, match=r"^hidden: "):
         state_readers.StateReader(O, H, "all", hidden=0)

@@ -1,5 +1,7 @@
 """The bound of a state-space model against dense Gaussians, autograd, grids and sampling."""
 
+import warnings
+
 import lds_oracles
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch.distributions import MultivariateNormal, Normal
 from rnncourse import bridge
 from rnncourse.gpu import state_space as twin
 from rnncourse.latent_params import Diagonal
-from rnncourse.reference import bounds, latent, state_space
+from rnncourse.reference import bounds, latent, state_space, structured_posterior
 
 CASES = {
     "plain": {},
@@ -123,8 +125,43 @@ def test_gradients_of_the_whole_bound(case):
 
 @pytest.mark.parametrize("half", ["reconstruction", "kl"])
 @cases
-@verifies("eq-ssm-gradient-prior", oracle="autograd on the other floor")
+@verifies("eq-ssm-gradient-posterior", oracle="autograd through means over sigma points")
+@verifies("eq-ssm-gradient-prior", oracle="autograd through means over sigma points")
 def test_gradients_of_each_half(half, case):
+    """Every step with a weight of its own; a mean over sigma points is exact for a quadratic."""
+    p = draw(case)
+    weight = p.rng.standard_normal((p.T, p.B))
+    weights = {"d_reconstruction": 0.0, "d_kl": 0.0, f"d_{half}": weight}
+    ours = state_space.backward(state_space.forward(p.params, p.q, p.y)[1], **weights)
+    given = bridge.to_torch((p.params, p.q, p.y))
+    for tensor in (*given[0], *given[1], given[2]):
+        tensor.requires_grad_()
+    system, q, x = given
+    A, _, C, Q, R, m_0, P_0 = system
+    kicks = torch.cat([torch.eye(p.H), -torch.eye(p.H)]).double() * p.H**0.5
+    points = q.mean[..., None, :] + torch.exp(q.log_variance / 2)[..., None, :] * kicks  # (T, B, 2 H, H)
+    if half == "reconstruction":
+        each = MultivariateNormal(points @ C.T, R).log_prob(x[:, :, None]).mean(dim=-1)
+    else:
+        S = torch.diag_embed(q.log_variance.exp())
+        first = oracles.kl(q.mean[:1], S[:1], A @ m_0, A @ P_0 @ A.T + Q)
+        each = first
+        if p.T > 1:
+            later = oracles.kl(q.mean[1:, :, None], S[1:, :, None], points[:-1] @ A.T, Q)
+            each = torch.cat([first, later.mean(dim=-1)])
+    wanted = [part for part in (*system, *q, x) if part.numel()]
+    found = iter(torch.autograd.grad((torch.tensor(weight) * each).sum(), wanted, materialize_grads=True))
+    for name, mine in zip(p.params._fields, ours.params, strict=True):
+        if mine.size:
+            right = next(found)
+            agree(mine, 0.5 * (right + right.T) if name in COVARIANCES else right, 1e-9)
+    agree(ours.posterior, Diagonal(next(found), next(found)), 1e-9)
+    agree(ours.outputs, next(found), 1e-9)
+
+
+@pytest.mark.parametrize("half", ["reconstruction", "kl"])
+@cases
+def test_the_floors_agree_on_the_gradients_of_each_half(half, case):
     p = draw(case)
     weight = p.rng.standard_normal((p.T, p.B))
     weights = {"d_reconstruction": 0.0, "d_kl": 0.0, f"d_{half}": weight}
@@ -138,6 +175,35 @@ def test_gradients_of_each_half(half, case):
     agree(ours.outputs, theirs.outputs, 1e-10)
 
 
+@verifies("eq-ssm-gradient-posterior", oracle="autograd through the dense bound")
+@verifies("eq-ssm-gradient-prior", oracle="autograd through the dense bound")
+def test_the_gradients_as_they_are_printed():
+    """For P_0 = 0, with the sums written out; the library's form is another and also does P_0."""
+    p = draw("plain")
+    p.params = p.params._replace(initial_covariance=np.zeros((p.H, p.H)))
+    A, _, C, Q, R, m_0, _ = p.params
+    P, R_inv, b = np.linalg.inv(Q), np.linalg.inv(R), 0
+    mu, s, x = p.q.mean[:, b], np.exp(p.q.log_variance[:, b]), p.y[:, b]
+    past, spread = np.concatenate([m_0[None], mu[:-1]]), np.concatenate([np.zeros((1, p.H)), s[:-1]])
+    d = mu - past @ A.T
+    by_mu, by_s, by_A, by_Q = np.zeros_like(mu), np.zeros_like(mu), 0, 0
+    for t in range(p.T):
+        on_t = t + 1 < p.T
+        by_mu[t] = C.T @ R_inv @ (x[t] - C @ mu[t]) - P @ d[t] + (A.T @ P @ d[t + 1] if on_t else 0)
+        by_s[t] = 0.5 / s[t] - 0.5 * np.diagonal(C.T @ R_inv @ C + P + on_t * A.T @ P @ A)
+        by_A = by_A + P @ (np.outer(d[t], past[t]) - A @ np.diag(spread[t]))
+        M = np.outer(d[t], d[t]) + np.diag(s[t]) + A @ np.diag(spread[t]) @ A.T
+        by_Q = by_Q + 0.5 * P @ (M - Q) @ P
+    system = bridge.to_torch(p.params)
+    wanted = system.transition, system.state_noise, torch.tensor(mu), torch.tensor(s)
+    for tensor in wanted:
+        tensor.requires_grad_()
+    value = oracles.log_likelihood(system, torch.tensor(x))
+    value = value - oracles.divergence(wanted[2], wanted[3], system, torch.tensor(x))
+    right = torch.autograd.grad(value, wanted)
+    agree((by_A, by_Q, by_mu, by_s), (right[0], 0.5 * (right[1] + right[1].T), *right[2:]), 1e-9)
+
+
 @verifies("eq-ssm-dynamics-gradient", oracle="autograd through the prior's density at draws")
 def test_only_the_divergence_teaches_the_dynamics():
     """The reconstruction does not read A, Q, m_0 or P_0; the divergence's gradient is minus the mean of the prior's."""
@@ -146,10 +212,10 @@ def test_only_the_divergence_teaches_the_dynamics():
     silent = state_space.backward(tape, d_kl=0.0).params
     for name in ("transition", "state_noise", "initial_mean", "initial_covariance"):
         assert not getattr(silent, name).any()
-    ours = state_space.backward(tape, d_reconstruction=0.0, d_kl=1.0).params.transition
+    ours = state_space.backward(tape, d_reconstruction=0.0, d_kl=1.0).params
     # E_q over pairs of neighbours: quadrature points that carry the first two moments exactly
-    A = torch.tensor(p.params.transition, requires_grad=True)
-    Q, m_0, P_0 = (torch.tensor(part) for part in (p.params.state_noise, p.params.initial_mean, p.params[6]))
+    names = ("transition", "state_noise", "initial_mean", "initial_covariance")
+    A, Q, m_0, P_0 = leaves = [torch.tensor(getattr(p.params, name), requires_grad=True) for name in names]
     m, s = torch.tensor(p.q.mean), torch.tensor(np.exp(p.q.log_variance / 2))
     N = 2 * p.T * p.H  # sigma points: m +- sqrt(N / 2) s e_i
     kicks = torch.cat([torch.eye(N // 2), -torch.eye(N // 2)]).double().reshape(N, p.T, 1, p.H) * (N / 2) ** 0.5
@@ -157,8 +223,10 @@ def test_only_the_divergence_teaches_the_dynamics():
     first = MultivariateNormal(A @ m_0, A @ P_0 @ A.T + Q).log_prob(z[:, 0])
     later = MultivariateNormal(torch.zeros(p.H).double(), Q).log_prob(z[:, 1:] - z[:, :-1] @ A.T).sum(dim=1)
     (first + later).mean(dim=0).sum().backward()
-    agree(ours, -A.grad, 1e-10)
-    assert np.abs(ours).max() > 0.1
+    for name, leaf in zip(names, leaves, strict=True):
+        right = 0.5 * (leaf.grad + leaf.grad.T) if name in COVARIANCES else leaf.grad
+        agree(getattr(ours, name), -right, 1e-10)
+    assert np.abs(ours.transition).max() > 0.1
 
 
 @both_floors
@@ -216,7 +284,7 @@ def test_doors(floor, function):
         "initial_covariance": lambda: run(p.params._replace(initial_covariance=-np.eye(3))),
         "transition": lambda: run(p.params._replace(transition=np.ones((6, 3, 3)))),
         "outputs": lambda: run(x=p.y[:-1]),
-        "q.mean": lambda: run(q=Diagonal(p.z[:, :, :2], p.z[:, :, :2])),
+        "states" if function == "log_joint" else "q.mean": lambda: run(q=Diagonal(p.z[:, :, :2], p.z[:, :, :2])),
         "params": lambda: run(tuple(p.params)),
     }
     if function != "log_joint":
@@ -228,6 +296,28 @@ def test_doors(floor, function):
             wrong()
     with pytest.raises(ValueError, match=r"^outputs: 1 of"):
         run(x=np.where(np.arange(p.y.size).reshape(p.y.shape) == 3, np.nan, p.y))
+
+
+@both_floors
+def test_states_far_away_and_states_that_are_none(floor):
+    p = draw("plain")
+    call = on(floor, "state_space.log_joint")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(call(p.params, p.z + 1000, p.y)).all()
+    with pytest.raises(ValueError, match=r"^states: "):
+        call(p.params, p.z * np.nan, p.y)
+
+
+def test_single_precision_stays_single():
+    p = draw("plain")
+    single = [np.asarray(part, np.float32) for part in (*p.params, *p.q, p.y)]
+    params, q = type(p.params)(*single[:7]), Diagonal(*single[7:9])
+    steps, tape = state_space.forward(params, q, single[9])
+    found = state_space.backward(tape)
+    chain = structured_posterior.forward(params, single[9])
+    parts = (*steps, *found.params, *found.posterior, found.outputs, *chain)
+    assert {part.dtype for part in parts} == {np.dtype(np.float32)}
 
 
 @verifies("eq-ssm-importance", oracle="one dense Gaussian")

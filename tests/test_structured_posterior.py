@@ -48,7 +48,7 @@ def test_each_link_is_a_conditional_of_the_posterior(floor, case):
 @both_floors
 @cases
 @verifies("eq-structured", oracle="the density of the dense posterior")
-def test_the_chain_is_the_posterior(floor, case):
+def test_the_density_of_the_chain_is_the_posteriors(floor, case):
     p = draw(case)
     chain = on(floor, "structured_posterior.forward")(p.params, p.y)
     noise = p.rng.standard_normal((p.T, p.B, p.H))
@@ -62,6 +62,22 @@ def test_the_chain_is_the_posterior(floor, case):
     # the draw as such: noise moved by a root of the covariance of the first state
     root = np.linalg.cholesky(chain.covariances[0])
     agree(z[0], chain.offsets[0] + noise[0] @ root.T, 1e-12)
+
+
+@both_floors
+@cases
+@verifies("eq-structured", oracle="mean and covariance of the dense posterior")
+def test_draws_have_the_posteriors_covariance(floor, case):
+    """A draw is linear in its noise: its matrix times the transpose is the covariance; without noise, the mean."""
+    p = draw(case)
+    sample = on(floor, "structured_posterior.sample")
+    chain = on(floor, "structured_posterior.forward")(p.params, p.y)
+    still = np.asarray(sample(chain, np.zeros((p.T, p.B, p.H))))
+    mean, S = oracles.exact(p.params, p.y[:, 0])
+    agree(still[:, 0].ravel(), mean, 1e-9)
+    kicks = np.eye(p.T * p.H).reshape(-1, p.T, 1, p.H).repeat(p.B, axis=2)
+    J = np.stack([(np.asarray(sample(chain, kick)) - still)[:, 0].ravel() for kick in kicks], axis=1)
+    agree(J @ J.T, S, 1e-9)
 
 
 @both_floors

@@ -84,13 +84,15 @@ def best(best_product: Callable, **sizes: int) -> None:
     """
     (A, C, Q, R, m_0, mu, _, _), _ = _problem(**sizes)
     exact = posterior_families.posterior(_system(A, C, Q, R, m_0), len(mu))
-    window = posterior_families.visible("filter", len(mu))
-    seen = np.kron(window, np.ones((len(A), len(C)))).astype(bool)
-    found = posterior_families.best(exact, window)
-    given = (exact.precision, exact.weights, exact.output_covariance, seen)
-    answer = named_parts(call(best_product, *given), BEST_NAMES)
-    right = {"variances": found.variances.ravel(), "W": found.weights}
-    require_arrays(answer, right, _slips(BEST_NAMES, BEST_SLIPS, (*given, right["variances"], right["W"])))
+    for name in ("filter", "frame"):  # what may be seen need not begin with the first output
+        window = posterior_families.visible(name, len(mu))
+        seen = np.kron(window, np.ones((len(A), len(C)))).astype(bool)
+        found = posterior_families.best(exact, window)
+        given = (exact.precision, exact.weights, exact.output_covariance, seen)
+        answer = named_parts(call(best_product, *given), BEST_NAMES)
+        right = {"variances": found.variances.ravel(), "W": found.weights}
+        known_slips = (*given, right["variances"], right["W"], len(A))
+        require_arrays(answer, right, _slips(BEST_NAMES, BEST_SLIPS, known_slips))
 
 
 @task("5", "read backwards", points=3)
@@ -190,25 +192,38 @@ def _solved(Lambda, W_star, S, seen) -> np.ndarray:
     return W
 
 
-def _hidden(Lambda, W_star, S, seen, variances, W) -> tuple:
+def _hidden(Lambda, W_star, S, seen, variances, W, H) -> tuple:
     """The present frame hidden: each state sees what the one before it may."""
-    H = int((seen.sum(axis=1) == seen[0].sum()).sum())
     return variances, _solved(Lambda, W_star, S, np.concatenate([0 * seen[:H], seen[:-H]]))
 
 
-def _marginal(Lambda, W_star, S, seen, variances, W) -> tuple:
+def _marginal(Lambda, W_star, S, seen, variances, W, H) -> tuple:
     return np.diagonal(np.linalg.inv(Lambda)), W
 
 
-def _masked(Lambda, W_star, S, seen, variances, W) -> tuple:
+def _masked(Lambda, W_star, S, seen, variances, W, H) -> tuple:
     return variances, W_star * seen
 
 
-def _open(Lambda, W_star, S, seen, variances, W) -> tuple:
+def _open(Lambda, W_star, S, seen, variances, W, H) -> tuple:
     return variances, W_star
 
 
-def _chain(A, C, Q, R, m_0, x, order="backwards", emission=True, start=True, now=True) -> tuple:
+def _first(Lambda, W_star, S, seen, variances, W, H) -> tuple:
+    """As many of the first outputs as there are outputs to see."""
+    return variances, _solved(Lambda, W_star, S, np.arange(seen.shape[1]) < seen.sum(axis=1)[:, None])
+
+
+def _alone(Lambda, W_star, S, seen, variances, W, H) -> tuple:
+    """Each state's mean given what it sees, as if the others had no factors: the filter's means."""
+    alone = np.zeros_like(W)
+    for i, row in enumerate(seen):
+        (j,) = np.nonzero(row)
+        alone[i, j] = np.linalg.solve(S[np.ix_(j, j)], (W_star @ S)[i, j])
+    return variances, alone
+
+
+def _chain(A, C, Q, R, m_0, x, order="backwards", emission=True, start=True, now=True, link=False) -> tuple:
     """The chain, or one of its slips."""
     P, look = np.linalg.inv(Q), np.linalg.solve(R, C).T
     Omega, eta, parts = 0 * A, 0 * m_0, []
@@ -218,7 +233,7 @@ def _chain(A, C, Q, R, m_0, x, order="backwards", emission=True, start=True, now
             Omega, eta = Omega + emission * look @ C, eta + look @ rows[t]
         G = np.linalg.inv(P + Omega)
         first = t == 0 and start
-        parts.append((0 * A if t == 0 else G @ P @ A, G @ (eta + (P @ A @ m_0 if first else 0)), G))
+        parts.append((0 * A if t == 0 and not link else G @ P @ A, G @ (eta + (P @ A @ m_0 if first else 0)), G))
         Omega, eta = A.T @ (P - P @ G @ P) @ A, A.T @ P @ G @ eta
     return tuple(map(np.stack, zip(*parts[::-1], strict=True)))
 
@@ -251,9 +266,14 @@ BEST_SLIPS: dict[str, Callable] = {
     "did you only put zeros into W*? What is left must be found anew.": _masked,
     "did you hide the present frame?": _hidden,
     "did you leave the zeros out of account? Only what may be seen may have a weight.": _open,
+    "did you count what may be seen instead of looking where it stands?": _first,
+    "is this what is known of each state by itself? The factors are scored together.": _alone,
 }
 CHAIN_SLIPS: dict[str, Callable] = {
     "did you read the observations from the first to the last?": lambda *p: _chain(*p, order="forwards"),
+    "let F_1 be zero and put what m_0 says into b_1: the first state has none before it.": lambda *p: _chain(
+        *p, start=False, link=True
+    ),
     "did you forget where the walk starts, at m_0?": lambda *p: _chain(*p, start=False),
     "did you forget what the present frame adds to Omega?": lambda *p: _chain(*p, emission=False),
     "did you leave out the last frame?": lambda *p: _chain(*p, now=False),

@@ -69,7 +69,12 @@ class StateReader(nn.Module):
 
         Returns:
             Mean and log variance of each state, shape (T, B, H).
+
+        Raises:
+            ValueError: for a chain.
         """
+        if self.window == "chain":
+            raise ValueError("window: a chain has no moments without its draws; use draw")
         return Diagonal(*self.readout(self.features(x)).chunk(2, dim=-1))
 
     def draw(self, x: torch.Tensor, noise: torch.Tensor):
@@ -111,6 +116,7 @@ def bound(model: StateReader, params: LDSParams, x: torch.Tensor, noise: torch.T
         steps, _ = state_space.forward(params, model(x), x)
         return (steps.reconstruction - steps.kl).sum(dim=0)
     noise = torch.randn(*x.shape[:2], model.states).to(x) if noise is None else noise
+    doors.shape("noise", noise, (*x.shape[:2], model.states))
     states, log_q = model.draw(x, noise)
     return state_space.log_joint(params, states, x) - log_q
 

@@ -68,7 +68,11 @@ def log_joint(params: LDSParams, states, outputs) -> torch.Tensor:
     Raises:
         ValueError: if a shape does not fit, an entry is not finite, or a covariance is singular.
     """
-    entered(params, Diagonal(states, states), outputs)
+    H, O = checked(params)
+    doors.sequences("states", states, H)
+    doors.finite("states", states.detach())
+    doors.shape("outputs", outputs, (*states.shape[:2], O))
+    doors.finite("outputs", outputs.detach())
     A, _, C, Q, R, m_0, _ = params
     prior = gaussians.log_density(states[1:], states[:-1] @ A.T, Q).sum(dim=0)
     first = gaussians.log_density(states[0], A @ m_0, first_covariance(params))

@@ -78,7 +78,11 @@ def log_joint(params: LDSParams, states, outputs) -> np.ndarray:
     Raises:
         ValueError: if a shape does not fit, an entry is not finite, or a covariance is singular.
     """
-    entered(params, Diagonal(states, states), outputs)
+    H, O = checked(params)
+    doors.sequences("states", states, H)
+    doors.finite("states", states)
+    doors.shape("outputs", outputs, (*states.shape[:2], O))
+    doors.finite("outputs", outputs)
     A, _, C, Q, R, m_0, _ = params
     prior = gaussians.log_density(states[1:], states[:-1] @ A.T, Q).sum(axis=0)
     first = gaussians.log_density(states[0], A @ m_0, first_covariance(params))
@@ -127,7 +131,10 @@ def backward(tape: Tape, d_reconstruction=1.0, d_kl=-1.0) -> Gradients:
     Returns:
         The gradients.
     """
-    g, k = (np.broadcast_to(np.asarray(w), tape.means.shape[:2])[..., None] for w in (d_reconstruction, d_kl))
+    g, k = (
+        np.broadcast_to(np.asarray(w, tape.means.dtype), tape.means.shape[:2])[..., None]
+        for w in (d_reconstruction, d_kl)
+    )
     d_C, d_R, by_fit, narrow_fit, d_x = pull_reconstruction(tape, g)
     d_A, d_Q, d_m_0, d_P_0, by_prior, narrow_prior = pull_divergence(tape, k)
     d_W = np.zeros_like(tape.params.input_weights)

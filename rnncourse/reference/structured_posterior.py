@@ -42,13 +42,13 @@ def forward(params: LDSParams, outputs) -> Chain:
     doors.finite("outputs", outputs)
     A, _, C, Q, R, m_0, _ = params
     look, P = np.linalg.solve(R, C).T, np.linalg.inv(Q)
-    bend, h = np.zeros((H, H)), np.zeros((outputs.shape[1], H))
+    bend, h = np.zeros((H, H), A.dtype), np.zeros((outputs.shape[1], H), A.dtype)
     parts = []
     for t in reversed(range(len(outputs))):
         bend, h = bend + look @ C, h + outputs[t] @ look.T
         prior = P if t else np.linalg.inv(state_space.first_covariance(params))
         G = symmetric(np.linalg.inv(prior + bend))
-        from_before = prior @ A if t else np.zeros((H, H))
+        from_before = prior @ A if t else np.zeros_like(A)
         start = 0 if t else prior @ A @ m_0
         parts.append((G @ from_before, (h + start) @ G, G))
         bend, h = symmetric(A.T @ (P - P @ G @ P) @ A), h @ (G @ P @ A)

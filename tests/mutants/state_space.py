@@ -47,10 +47,29 @@ MUTANTS = {
             "H = 3\n    i, j = np.nonzero(np.concatenate([0 * seen[:H], seen[:-H]]))",
             "did you hide the present frame?",
         ),
+        (
+            "    i, j = np.nonzero(seen)\n",
+            "    i, j = np.nonzero(np.arange(seen.shape[1]) < seen.sum(axis=1)[:, None])\n",
+            "did you count what may be seen",
+        ),
+        ("np.nonzero(seen)", "np.nonzero(np.logical_or.accumulate(seen, axis=0))", "W is off"),
+        (
+            "return variances, W",
+            """for row, may in enumerate(seen):
+        (j,) = np.nonzero(may)
+        W[row, j] = np.linalg.solve(S[np.ix_(j, j)], (W_star @ S)[row, j])
+    return variances, W""",
+            "is this what is known of each state by itself?",
+        ),
     ],
     ("exact-chain", "test-chain"): [
         ("look @ x[t]", "look @ x[T - 1 - t]", "from the first to the last?"),
         ("            b[t] += G[t] @ P @ A @ m_0", "            pass", "where the walk starts"),
+        (
+            "            b[t] += G[t] @ P @ A @ m_0",
+            "            F[t] = G[t] @ P @ A",
+            "let F_1 be zero and put what m_0 says into b_1",
+        ),
         ("        Omega = Omega + look @ C\n", "", "what the present frame adds to Omega?"),
         ("eta = eta + look @ x[t]", "eta = eta + look @ x[t] * (t < T - 1)", "b is off"),
         ("return F, b, G", "return F, b", "expected 3 arrays"),
