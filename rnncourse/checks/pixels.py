@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rnncourse import raster
-from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.compare import Mistake, as_array, known, named_parts, require_arrays
 from rnncourse.checks.core import Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
 
@@ -25,12 +25,13 @@ def seen(neighbours: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    images = rng.integers(0, V, (3, M, N))
-    answer = named_parts(call(neighbours, images, V), ("before", "above"))
-    slips = [
-        Mistake(hint, dict(zip(("before", "above"), wrong(images, V), strict=True))) for hint, wrong in SEEN.items()
-    ]
-    require_arrays(answer, {"before": _before(images, V), "above": raster.above(images, V)}, slips)
+    images, names = rng.integers(0, V, (3, M, N)), ("before", "above")
+    for outside in (V, V + 3):
+        found = call(neighbours, images, outside)
+        answer = named_parts(tuple(found) if isinstance(found, np.ndarray) else found, names)
+        slips = [Mistake(hint, dict(zip(names, wrong(images, outside), strict=True))) for hint, wrong in SEEN.items()]
+        right = _before(images, outside), raster.above(images, outside)
+        require_arrays(answer, dict(zip(names, right, strict=True)), slips)
 
 
 @task("2", "bits per dimension of a part", points=4)
@@ -45,11 +46,12 @@ def cost(bits: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    images = rng.integers(0, V, (5, M, N))
-    log_p = np.log(rng.dirichlet(np.ones(V), images.shape))
-    counts = _hole(rng, M, N)
-    problem = log_p, images, counts
-    require_arrays({"bits": call(bits, *problem)}, {"bits": _bits(*problem)}, known("bits", BITS, *problem))
+    for B, share in ((5, 0.5), (3, 0.3), (2, 0.8)):
+        images = rng.integers(0, V, (B, M, N))
+        log_p = np.log(rng.dirichlet(np.ones(V), images.shape))
+        problem = log_p, images, _hole(rng, M, N, share)
+        answer = {"bits": _number(call(bits, *problem))}
+        require_arrays(answer, {"bits": _bits(*problem)}, known("bits", BITS, *problem))
 
 
 @task("3", "completion in any order", points=5)
@@ -65,15 +67,20 @@ def complete(complete: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    for _ in range(12):  # one image may come out right by luck
+    answers, rights, wrongs = [], [], {hint: [] for hint in COMPLETE}
+    for _ in range(12):  # one image may come out right, or like a slip, by luck
         order = np.stack(np.unravel_index(rng.permutation(M * N), (M, N)), axis=1)
         model, image, hole = _model(rng, M, N, V, order), rng.integers(0, V, (M, N)), _hole(rng, M, N)
         uniforms = rng.random(int(hole.sum()))
         problem = model, image, order, hole, uniforms
         answer = call(complete, *problem)
         _whole("image", answer, V)
-        slips = known("image", COMPLETE, *problem)
-        require_arrays({"image": answer}, {"image": _completed(*problem)}, slips)
+        rights.append(_completed(*problem))
+        answers.append(as_array("image", answer, rights[-1]))
+        for hint, wrong in COMPLETE.items():
+            wrongs[hint].append(wrong(*problem))
+    slips = [Mistake(hint, {"image": np.array(found)}) for hint, found in wrongs.items()]
+    require_arrays({"image": np.array(answers)}, {"image": np.array(rights)}, slips)
 
 
 @task("4", "the right answer for a hole", points=5)
@@ -116,6 +123,7 @@ def weigh(weighted: Callable, **sizes: int) -> None:
     problem = model, draws, unknown
     names = ("mean", "worth")
     answer = named_parts(call(weighted, *problem), names)
+    answer["worth"] = _number(answer["worth"])
     slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in WEIGH.items()]
     require_arrays(answer, dict(zip(names, _weighted(*problem), strict=True)), slips)
 
@@ -124,10 +132,15 @@ def _sizes(seed: int = 0, rows: int = 3, columns: int = 3, levels: int = 2) -> t
     return np.random.default_rng(seed), (rows, columns), levels
 
 
-def _hole(rng, M: int, N: int) -> np.ndarray:
-    """About half of the pixels, never none and never all."""
+def _number(answer):
+    """A number, also where it came as an array of one entry."""
+    return np.reshape(answer, ()) if isinstance(answer, np.ndarray) and answer.size == 1 else answer
+
+
+def _hole(rng, M: int, N: int, share: float = 0.5) -> np.ndarray:
+    """A share of the pixels, never none and never all."""
     flat = np.zeros(M * N, bool)
-    flat[rng.permutation(M * N)[: max(1, M * N // 2)]] = True
+    flat[rng.permutation(M * N)[: max(1, int(M * N * share))]] = True
     return flat.reshape(M, N)
 
 
@@ -158,7 +171,9 @@ def _model(rng, M: int, N: int, V: int, order: np.ndarray) -> Callable:
 def _whole(name: str, image, V: int) -> None:
     """Refuse what is no image before it is compared."""
     image = np.asarray(image)
-    if image.dtype.kind not in "iuf" or not np.isin(image, np.arange(V)).all():
+    if image.dtype.kind not in "iuf":
+        raise Wrong(f"{name}: expected integers, got {image.dtype}.")
+    if not np.isin(image, np.arange(V)).all():
         raise Wrong(f"{name}: expected the values 0..{V - 1}, got others.")
 
 
@@ -196,9 +211,10 @@ def _bits(log_p, images, counts, base=LN2, divide="counted", sign=-1.0) -> np.nd
     return np.array(sign * kept.sum() / size / base)
 
 
-def _completed(model, image, order, hole, uniforms, keep=True, teacher=False, mode=False) -> np.ndarray:
+def _completed(model, image, order, hole, uniforms, keep=True, teacher=False, mode=False, wipe=False) -> np.ndarray:
     """The image completed, or one of its slips."""
-    image, given, n = image.copy(), image[None].copy(), 0
+    image, n = image.copy(), 0
+    given = np.where(hole & wipe, 0, image)[None]
     for i, j in order:
         if keep and not hole[i, j]:
             continue
@@ -276,6 +292,9 @@ COMPLETE: dict[str, Callable] = {
     "did you draw known pixels, too?": lambda *p: _completed(*p, keep=False),
     "do your conditionals still see what stood in the hole? Ask the model again after each draw.": lambda *p: (
         _completed(*p, teacher=True)
+    ),
+    "did you ask the model once? It must see your own draws: ask it again after each.": lambda *p: _completed(
+        *p, teacher=True, wipe=True
     ),
     "did you take the most probable value? Draw.": lambda *p: _completed(*p, mode=True),
     "did you fill in reading order? The model has another.": _rows,

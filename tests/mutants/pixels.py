@@ -30,6 +30,7 @@ MUTANTS = {
         ("above[:, 1:] = images[:, :-1]", "above[:, :-1] = images[:, 1:]", "above is off by"),
         ("return before.reshape(B, M, N), above", "return above, before.reshape(B, M, N)", "are the two exchanged?"),
         ("before = np.full((B, M * N), outside)", "before = np.full((B, M * N), 0)", "does outside look like paper?"),
+        ("    B, M, N =", "    outside = images.max() + 1\n    B, M, N =", "before is off by"),
         (
             "    above = np.full((B, M, N), outside)\n    above[:, 1:] = images[:, :-1]",
             "    above = images\n    above[:, 1:] = images[:, :-1].copy()\n    above[:, 0] = outside",
@@ -43,6 +44,8 @@ MUTANTS = {
         ("there[:, counts].mean()", "there.mean()", "did you judge all pixels?"),
         ("there[:, counts].mean()", "there[:, counts].sum()", "is this a sum?"),
         ("return -there", "return there", "is the sign wrong?"),
+        ("there[:, counts].mean()", "there[:, counts].sum() / len(images) / (counts.size // 2)", "bits is off by"),
+        ("there[:, counts].mean()", "there[:, counts].sum() / 5 / counts.sum()", "bits is off by"),
     ],
     ("complete", "test-complete"): [
         (
@@ -55,7 +58,19 @@ MUTANTS = {
             "    said = model(image[None])\n    model = lambda x: said\n    for i, j in order:",
             "do your conditionals still see what stood in the hole?",
         ),
+        (
+            "    for i, j in order:",
+            "    image[hole] = 0\n    said = model(image[None])\n    model = lambda x: said\n    for i, j in order:",
+            "did you ask the model once?",
+        ),
         ("np.argmax(np.cumsum(p) > next(numbers))", "np.argmax(p)", "did you take the most probable value?"),
+        ("iter(uniforms)", "iter([uniforms[0]] * len(uniforms))", "image is off by"),
+        (
+            "np.argmax(np.cumsum(p) > next(numbers))",
+            "len(p) - 1 - np.argmax(np.cumsum(p[::-1]) > next(numbers))",
+            "image is off by",
+        ),
+        ("return image", "return image == 1", "expected integers, got bool"),
         ("for i, j in order:", "for i, j in np.ndindex(*image.shape):", "did you fill in reading order?"),
         ("image, numbers = image.copy(), iter(uniforms)", "numbers = iter(uniforms)", "complete changed its argument"),
         ("return image", "return image + 7", "expected the values 0..1"),
