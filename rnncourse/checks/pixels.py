@@ -1,4 +1,4 @@
-"""The checks of the exercise on chapter 15: what a pixel sees, bits, completion, and holes."""
+"""The checks of the exercise on chapter 15: what a pixel sees, bits, completion, holes, and another corner."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,8 @@ from rnncourse import raster
 from rnncourse.checks.compare import Mistake, as_array, known, named_parts, require_arrays
 from rnncourse.checks.core import Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
+from rnncourse.diagonal_params import DiagonalParams, mirror
+from rnncourse.reference import cells, diagonal
 
 LN2 = float(np.log(2))
 
@@ -126,6 +128,27 @@ def weigh(weighted: Callable, **sizes: int) -> None:
     answer["worth"] = _number(answer["worth"])
     slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in WEIGH.items()]
     require_arrays(answer, dict(zip(names, _weighted(*problem), strict=True)), slips)
+
+
+@task("6", "from the other corner", points=6)
+def turn(corner: Callable, **sizes: int) -> None:
+    """Judge a recurrence that comes from the upper right corner, and its way back.
+
+    Args:
+        corner: takes W_x (H, D), W_r and W_a (H, H), b (H,), inputs (M, N, D) and the gradients of the outputs
+            (M, N, H); returns the states (M, N, H) and the gradient of W_r (H, H).
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), D = _sizes(**sizes)
+    params = [0.7 * rng.standard_normal(shape) for shape in ((3, D), (3, 3), (3, 3), (3,))]
+    problem = *params, rng.standard_normal((M, N, D)), rng.standard_normal((M, N, 3))
+    names = ("states", "dW_r")
+    answer = named_parts(call(corner, *problem), names)
+    slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in TURN.items()]
+    require_arrays(answer, dict(zip(names, _corner(*problem), strict=True)), slips)
 
 
 def _sizes(seed: int = 0, rows: int = 3, columns: int = 3, levels: int = 2) -> tuple:
@@ -268,6 +291,28 @@ def _weighted(model, draws, unknown, which="later", worth="squares", weigh=True)
     return mean, np.array(1 / (w**2).sum() if worth == "squares" else (w**2).sum())
 
 
+def _corner(W_x, W_r, W_a, b, u, g, turned=mirror) -> tuple:
+    """States and gradient by the library, on mirrored images."""
+    outputs, tape = diagonal.forward(cells.rnn(), DiagonalParams(W_x, W_r, W_a, b), turned(u)[:, :, None])
+    found = diagonal.backward(tape, turned(g)[:, :, None])
+    return turned(outputs[:, :, 0]), found.params.left_weights
+
+
+def _back(W_x, W_r, W_a, b, u, g, slope=True, below=True, turn=True, own=False) -> tuple:
+    """The right states, and a slip on the way back."""
+    h, _ = _corner(W_x, W_r, W_a, b, u, g)
+    (M, N, H), dW = h.shape, np.zeros_like(W_r)
+    right = np.concatenate([h[:, 1:], np.zeros((M, 1, H))], axis=1)
+    delta = np.zeros((M + 1, N + 1, H))
+    to_left, to_above = (W_r.T, W_a.T) if turn else (W_r, W_a)
+    for i, j in np.ndindex(M, N):
+        i = M - 1 - i
+        s = g[i, j] + to_left @ delta[i, j] + below * (to_above @ delta[i + 1, j + 1])
+        delta[i, j + 1] = (1 - h[i, j] ** 2) * s if slope else s
+        dW += np.outer(delta[i, j + 1], h[i, j] if own else right[i, j])
+    return h, dW
+
+
 SEEN: dict[str, Callable] = {
     "does a pixel see itself? Move the images by one pixel.": lambda x, V: (x.copy(), x.copy()),
     "is this the next pixel? It is not drawn yet.": lambda x, V: (_after(x, V), _below(x, V)),
@@ -314,6 +359,13 @@ WEIGH: dict[str, Callable] = {
     "are the weights logarithms?": lambda *p: _weighted(*p, weigh="log"),
     "is worth turned over? It is one over the sum of squares.": lambda *p: _weighted(*p, worth="sum"),
 }
+TURN: dict[str, Callable] = {
+    "did you begin on the left? This one comes from the right.": lambda *p: _corner(*p, turned=lambda x: x),
+    "is the slope of tanh missing?": lambda *p: _back(*p, slope=False),
+    "is a reader missing? The pixel below reads the state, too.": lambda *p: _back(*p, below=False),
+    "on the way back the matrices are transposed.": lambda *p: _back(*p, turn=False),
+    "does W_r meet the pixel's own state? It meets that of the right neighbour.": lambda *p: _back(*p, own=True),
+}
 
 
 def _below(images: np.ndarray, outside: int) -> np.ndarray:
@@ -322,4 +374,4 @@ def _below(images: np.ndarray, outside: int) -> np.ndarray:
 
 def scoreboard() -> None:
     """Print which tasks of the notebook are done."""
-    print_scoreboard([seen, cost, complete, hole, weigh])
+    print_scoreboard([seen, cost, complete, hole, weigh, turn])
