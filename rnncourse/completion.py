@@ -40,10 +40,12 @@ def log_pixels(conditionals: Conditionals, images: np.ndarray) -> np.ndarray:
         Shape (B, M, N).
 
     Raises:
-        ValueError: if the images are no integers of three axes.
+        ValueError: if the images are no integers of three axes, or a value is none of the model's.
     """
-    images = _images(images)
-    return np.take_along_axis(conditionals(images), images[..., None], axis=3)[..., 0]
+    images = raster.checked(images)
+    log_p = conditionals(images)
+    raster.checked(images, log_p.shape[3])
+    return np.take_along_axis(log_p, images[..., None], axis=3)[..., 0]
 
 
 def bits(conditionals: Conditionals, images: np.ndarray, counts: np.ndarray | None = None) -> float:
@@ -75,8 +77,12 @@ def is_suffix(unknown: np.ndarray) -> bool:
 
     Returns:
         True or False.
+
+    Raises:
+        ValueError: if it is no array of booleans of two axes.
     """
-    flat = np.asarray(unknown).ravel()
+    doors.shape("unknown", unknown, ("M", "N"))
+    flat = _mask("unknown", unknown, np.shape(unknown)).ravel()
     return bool(flat[np.argmax(flat) :].all() or not flat.any())
 
 
@@ -98,7 +104,7 @@ def forward_sampling(conditionals: Conditionals, images: np.ndarray, unknown: np
     Raises:
         ValueError: if a shape does not fit or a number is outside [0, 1).
     """
-    images, unknown = _images(images).copy(), _mask("unknown", unknown, np.shape(images)[1:])
+    images, unknown = raster.checked(images), _mask("unknown", unknown, np.shape(images)[1:])
     uniforms = np.asarray(uniforms, float)
     places = np.argwhere(unknown)
     doors.shape("uniforms", uniforms, (len(places), len(images)))
@@ -123,7 +129,8 @@ def exact(conditionals: Conditionals, image: np.ndarray, unknown: np.ndarray) ->
         Log-probabilities of ``raster.fillings(K, V)``, shape (V^K,).
 
     Raises:
-        ValueError: if a shape does not fit or the fillings are too many to list.
+        ValueError: if a shape does not fit, the fillings are too many to list, or the model holds what is known
+            for impossible.
     """
     proposals, weights = _both_sides(conditionals, image, unknown)
     return _normalised(proposals + weights)
@@ -146,28 +153,31 @@ def forward_distribution(conditionals: Conditionals, image: np.ndarray, unknown:
     return _both_sides(conditionals, image, unknown)[0]
 
 
-def forward_cost(conditionals: Conditionals, unknown: np.ndarray, levels: int = 2) -> float:
+def forward_cost(conditionals: Conditionals, unknown: np.ndarray) -> float:
     """What forward sampling loses on average, by listing every image, :eq:`eq-forward-cost`.
 
     Args:
         conditionals: the model.
         unknown: booleans, shape (M, N): the hole.
-        levels: V.
 
     Returns:
         The mean divergence KL(right || forward), in nats, over known pixels drawn from the model.
 
     Raises:
-        ValueError: if there are too many images to list.
+        ValueError: if the hole is no array of booleans of two axes, or there are too many images to list.
     """
-    unknown = np.asarray(unknown)
+    doors.shape("unknown", unknown, ("M", "N"))
+    unknown = _mask("unknown", unknown, np.shape(unknown))
+    levels = conditionals(np.zeros((1, *unknown.shape), int)).shape[3]
     images = raster.every(*unknown.shape, levels)
     terms = log_pixels(conditionals, images)
     log_p, log_q = terms.sum(axis=(1, 2)), terms[:, unknown].sum(axis=1)
     known = images[:, ~unknown]
     code = known @ levels ** np.arange(known.shape[1])
-    marginal = np.bincount(code, np.exp(log_p))
-    return float(np.exp(log_p) @ (log_p - np.log(marginal[code]) - log_q))
+    p = np.exp(log_p)
+    marginal = np.bincount(code, p)[code]
+    seen = p > 0  # what cannot be costs nothing
+    return float(p[seen] @ (log_p[seen] - np.log(marginal[seen]) - log_q[seen]))
 
 
 def shares(completions: Completions) -> np.ndarray:
@@ -178,6 +188,9 @@ def shares(completions: Completions) -> np.ndarray:
 
     Returns:
         Weights w divided by their sum, shape (B,).
+
+    Raises:
+        ValueError: if every weight is zero.
     """
     return np.exp(_normalised(completions.log_weights))
 
@@ -226,9 +239,9 @@ def gibbs(conditionals: Conditionals, images: np.ndarray, unknown: np.ndarray, u
         The images after each round, shape (R, B, M, N).
 
     Raises:
-        ValueError: if a shape does not fit.
+        ValueError: if a shape does not fit, or a pixel can be nothing at all beside the others.
     """
-    images, unknown = _images(images).copy(), _mask("unknown", unknown, np.shape(images)[1:])
+    images, unknown = raster.checked(images), _mask("unknown", unknown, np.shape(images)[1:])
     places = np.argwhere(unknown)
     uniforms = np.asarray(uniforms, float)
     doors.shape("uniforms", uniforms, ("R", len(places), len(images)))
@@ -262,7 +275,10 @@ def _after(unknown: np.ndarray) -> np.ndarray:
 
 def _normalised(log_p: np.ndarray) -> np.ndarray:
     """Logarithms of probabilities from logarithms of what is proportional to them, along the last axis."""
-    shifted = log_p - log_p.max(axis=-1, keepdims=True)
+    largest = log_p.max(axis=-1, keepdims=True)
+    if np.isneginf(largest).any():
+        raise ValueError("images: what is known has probability zero")
+    shifted = log_p - largest
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
@@ -270,14 +286,6 @@ def _drawn(log_p: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """The first value whose cumulative probability exceeds the number, row by row."""
     total = np.exp(log_p).cumsum(axis=1)
     return (total[:, :-1] <= uniforms[:, None] * total[:, -1:]).sum(axis=1)
-
-
-def _images(images) -> np.ndarray:
-    images = np.asarray(images)
-    doors.shape("images", images, ("B", "M", "N"))
-    if images.dtype.kind not in "iu":
-        raise ValueError(f"images: expected integers, got {images.dtype}")
-    return images
 
 
 def _mask(name: str, given, shape: tuple) -> np.ndarray:

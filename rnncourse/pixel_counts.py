@@ -28,10 +28,11 @@ def fit(kind: str, images: np.ndarray, levels: int, smoothing: float) -> Callabl
         A function from images (B, M, N) to log-probabilities (B, M, N, V).
 
     Raises:
-        ValueError: if the kind is unknown, or the smoothing not positive.
+        ValueError: if the kind is unknown, the smoothing not positive, or the images do not fit. So does the
+            function, whose images must be as large as those learned from.
     """
     doors.one_of("kind", kind, KINDS)
-    doors.shape("images", images, ("B", "M", "N"))
+    images = raster.checked(images, levels)
     if not smoothing > 0:
         raise ValueError(f"smoothing: expected a positive number, got {smoothing}")
     coarser = {"place": "histogram", "left": "place", "above": "place", "left and above": "left"}.get(kind)
@@ -41,6 +42,8 @@ def fit(kind: str, images: np.ndarray, levels: int, smoothing: float) -> Callabl
     np.add.at(counts, (*context, images), 1.0)
 
     def conditionals(given: np.ndarray) -> np.ndarray:
+        given = raster.checked(given, levels)
+        doors.shape("images", given, ("B", *images.shape[1:]))
         base = 1 / levels if prior is None else np.exp(prior(given))
         found = counts[_context(kind, given, levels)] + smoothing * base
         return np.log(found / found.sum(axis=3, keepdims=True))

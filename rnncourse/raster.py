@@ -55,7 +55,7 @@ def left(images: np.ndarray, outside: int) -> np.ndarray:
     Returns:
         The same shape; entry (i, j) is pixel (i, j - 1).
     """
-    moved = np.full_like(images, outside)
+    moved = np.full(np.shape(images), outside)
     moved[:, :, 1:] = images[:, :, :-1]
     return moved
 
@@ -70,9 +70,31 @@ def above(images: np.ndarray, outside: int) -> np.ndarray:
     Returns:
         The same shape; entry (i, j) is pixel (i - 1, j).
     """
-    moved = np.full_like(images, outside)
+    moved = np.full(np.shape(images), outside)
     moved[:, 1:] = images[:, :-1]
     return moved
+
+
+def checked(images, levels: int | None = None) -> np.ndarray:
+    """Check that something is a batch of images.
+
+    Args:
+        images: integers, shape (B, M, N).
+        levels: V, if it is known: then every pixel must be one of 0..V-1.
+
+    Returns:
+        The same, int64.
+
+    Raises:
+        ValueError: if there are not three axes, no integers, or values that no pixel has.
+    """
+    images = np.asarray(images)
+    doors.shape("images", images, ("B", "M", "N"))
+    if images.dtype.kind not in "iu":
+        raise ValueError(f"images: expected integers, got {images.dtype}")
+    if levels is not None and images.size and not (images.min() >= 0 and images.max() < levels):
+        raise ValueError(f"images: expected values 0..{levels - 1}, got {images.min()}..{images.max()}")
+    return images.astype(np.int64)
 
 
 def past(rows: int, columns: int) -> np.ndarray:
@@ -142,8 +164,10 @@ def every(rows: int, columns: int, levels: int = 2) -> np.ndarray:
         Integers, shape (V^(M N), M, N); the last pixel changes fastest.
 
     Raises:
-        ValueError: if there are more than four million.
+        ValueError: if a size is less than 1 or there are more than four million.
     """
+    doors.at_least("rows", rows, 1)
+    doors.at_least("columns", columns, 1)
     return fillings(rows * columns, levels).reshape(-1, rows, columns)
 
 

@@ -18,6 +18,10 @@ EVERY = pytest.mark.parametrize("name", HOLES)
 TABLE = Table()
 
 
+def uniform_model(images):
+    return np.full((*np.shape(images), 2), -np.log(2))
+
+
 def hole(name):
     return np.array(HOLES[name], bool)
 
@@ -42,6 +46,9 @@ def test_bits():
     one[0, 0] = True
     first = TABLE.p.sum(axis=tuple(range(1, 9)))
     agree(completion.bits(TABLE.conditionals, images, one), -np.log2(first[images[:, 0, 0]]).mean(), 1e-12)
+    some = np.random.default_rng(0).random((3, 3, 3)) < [[[0.2]], [[0.5]], [[0.8]]]
+    terms = completion.log_pixels(TABLE.conditionals, images)
+    agree(completion.bits(TABLE.conditionals, images, some), -terms[some].sum() / some.sum() / np.log(2), 1e-12)
     with pytest.raises(ValueError, match="counts"):
         completion.bits(TABLE.conditionals, images, ~np.ones((3, 3), bool))
 
@@ -84,7 +91,13 @@ def test_weights_turn_forward_draws_into_right_ones(name):
     images[:, unknown] = fillings
     later = np.logical_or.accumulate(unknown.ravel()).reshape(3, 3) & ~unknown
     w = np.exp(completion.log_pixels(TABLE.conditionals, images)[:, later].sum(axis=1))
-    agree(q * w / (q * w).sum(), TABLE.given(image, unknown), 1e-12)
+    right = TABLE.given(image, unknown)
+    agree(q * w / (q * w).sum(), right, 1e-12)
+    found = draws(name, 200)[2]
+    agree(np.exp(found.log_weights), w[codes(found.images, unknown)], 1e-12)
+    f = np.random.default_rng(1).standard_normal(len(fillings))
+    once = completion.Completions(images, np.log(q), np.log(q * w))  # each filling, as if drawn in proportion to q
+    agree(completion.estimate(completion.shares(once), f)[0], right @ f, 1e-12)
 
 
 @EVERY
@@ -99,6 +112,39 @@ def test_what_forward_sampling_costs(name):
     ours = completion.forward_cost(TABLE.conditionals, hole(name))
     agree(1 + ours, 1 + wanted, 1e-12)
     assert (wanted > 1e-3) != completion.is_suffix(hole(name))
+
+
+def test_what_forward_sampling_costs_with_four_levels_and_with_what_cannot_be():
+    table = Table(2, 2, 4)
+    for flat in ([1, 0, 0, 0], [0, 1, 0, 1], [1, 1, 0, 0]):
+        wanted = sum(
+            table.information(k, [m for m in range(k) if flat[m]], [m for m in range(k) if not flat[m]])
+            for k in range(4)
+            if not flat[k] and any(flat[:k])
+        )
+        unknown = np.array(flat, bool).reshape(2, 2)
+        assert completion.forward_cost(table.conditionals, unknown) == pytest.approx(wanted, abs=1e-12)
+
+    def copies(images):
+        """Three pixels: a coin, always white, and a copy of the first."""
+        p = np.full((*images.shape, 2), 0.5)
+        p[:, 0, 1] = [1, 0]
+        p[:, 0, 2] = np.eye(2)[images[:, 0, 0]]
+        with np.errstate(divide="ignore"):
+            return np.log(p)
+
+    first, second = np.array([[True, False, False]]), np.array([[False, True, False]])
+    assert completion.forward_cost(copies, first) == pytest.approx(np.log(2))  # the border is sure, and it costs
+    assert completion.forward_cost(copies, second) == 0
+    image = np.array([[0, 0, 1]])
+    with pytest.raises(ValueError, match="probability zero"):
+        completion.exact(copies, image, second)
+    with pytest.raises(ValueError, match="probability zero"):
+        completion.gibbs(copies, image[None], second, np.full((1, 1, 1), 0.5))
+    first_value = completion.forward_sampling(copies, np.ones((1, 1, 3), int), ~second, np.zeros((2, 1))).images
+    assert first_value.tolist() == [[[0, 1, 0]]]
+    flipped = completion.forward_sampling(lambda x: copies(1 - x)[..., ::-1], image[None], second, np.zeros((1, 1)))
+    assert flipped.images[0, 0, 1] == 1  # at u = 0, too, a value of probability zero is not drawn
 
 
 def codes(images, unknown):
@@ -154,8 +200,23 @@ def test_what_stands_in_the_hole_does_not_matter():
     images = np.repeat(raster.every(3, 3)[457][None], 10, axis=0)
     other = images.copy()
     other[:, unknown] ^= 1
+    kept = other.copy()
     first, second = (completion.forward_sampling(TABLE.conditionals, x, unknown, u) for x in (images, other))
-    assert (first.images == second.images).all()
+    assert (first.images == second.images).all() and (other == kept).all()
+
+    def sees_all(x):
+        """No model of the kind: it reads ahead, and would read what stands in the hole."""
+        return np.stack([np.zeros(x.shape), x.sum(axis=(1, 2), keepdims=True) + np.zeros(x.shape)], axis=3)
+
+    first, second = (completion.forward_sampling(sees_all, x, unknown, u).images for x in (images, other))
+    assert (first == second).all()
+
+
+def test_an_empty_hole_is_a_suffix():
+    assert completion.is_suffix(np.zeros((3, 3), bool))
+    for bad in (np.zeros(9, bool), np.zeros((3, 3), int)):
+        with pytest.raises(ValueError, match="unknown"):
+            completion.is_suffix(bad)
 
 
 def test_weighted_draws_and_their_error_bar():
@@ -214,6 +275,15 @@ def test_gibbs_keeps_the_right_distribution_round_by_round():
         ("uniforms", lambda x, h, u: completion.forward_sampling(TABLE.conditionals, x, h, u[:2])),
         ("uniforms", lambda x, h, u: completion.forward_sampling(TABLE.conditionals, x, h, u + 1)),
         ("uniforms", lambda x, h, u: completion.gibbs(TABLE.conditionals, x, h, u)),
+        ("images", lambda x, h, u: completion.log_pixels(uniform_model, x - 1)),
+        ("images", lambda x, h, u: completion.log_pixels(uniform_model, x + 1)),
+        ("images", lambda x, h, u: pixel_counts.fit("left", x - 1, 2, 1.0)),
+        ("images", lambda x, h, u: pixel_counts.fit("left", x, 1, 1.0)),
+        ("images", lambda x, h, u: pixel_counts.fit("left", x > 0, 2, 1.0)),
+        ("images", lambda x, h, u: pixel_counts.fit("left", x, 2, 1.0)(x[:, :2])),
+        ("images", lambda x, h, u: pixel_counts.fit("left", x, 2, 1.0)(x + 1)),
+        ("unknown", lambda x, h, u: completion.forward_cost(uniform_model, h.astype(int))),
+        ("rows", lambda x, h, u: raster.every(0, 3)),
     ],
 )
 def test_refusals(message, call):

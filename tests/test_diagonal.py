@@ -38,7 +38,6 @@ def leaves(tree):
 @FLOORS
 @KINDS
 @pytest.mark.parametrize("sizes", SHAPES)
-@verifies("eq-skew", oracle="double loop over pixels")
 @verifies("eq-diagonal-gradient", oracle="autograd of a double loop over pixels")
 @verifies("eq-diagonal-weights", oracle="autograd of a double loop over pixels")
 def test_against_a_double_loop(floor, kind, sizes):
@@ -52,6 +51,20 @@ def test_against_a_double_loop(floor, kind, sizes):
     wanted = torch.autograd.grad((h * torch.tensor(p.g)).sum(), [*weights, u], materialize_grads=True)
     agree(arrays(found.params), DiagonalParams(*wanted[:4]), 1e-12)
     agree(found.inputs, wanted[4], 1e-12)
+
+
+@verifies("eq-skew", oracle="double loop over pixels")
+@pytest.mark.parametrize("sizes", SHAPES)
+def test_by_antidiagonals_as_printed(sizes):
+    M, N, B, D, H = sizes
+    p = problem(1, M, N, B, D, H)
+    u, (W_x, W_l, W_a, b) = p.inputs, p.params
+    h = double_loop("rnn", [torch.tensor(part) for part in p.params], torch.tensor(u)).numpy()
+    z = np.zeros((M + N, M + 1, B, H))  # z[d, i]; antidiagonal -1 and row -1 are the last ones, and stay zero
+    for d in range(M + N - 1):
+        for i in range(max(0, d - N + 1), min(M, d + 1)):
+            z[d, i] = np.tanh(u[i, d - i] @ W_x.T + z[d - 1, i] @ W_l.T + z[d - 1, i - 1] @ W_a.T + b)
+            agree(z[d, i], h[i, d - i], 1e-13)
 
 
 @FLOORS
@@ -114,6 +127,12 @@ BAD = {
     "g": lambda f, p, x: f.diagonal.backward(f.diagonal.forward(cell(f, "lstm"), p, x)[1], x),
     "pair": lambda f, p, x: f.diagonal.forward_both(cell(f, "lstm"), p, BothWays(x, x)),
     "pair of inputs": lambda f, p, x: f.diagonal.forward_both(cell(f, "lstm"), BothWays(p, p), (1, 2)),
+    "g of both": lambda f, p, x: f.diagonal.backward_both(
+        f.diagonal.forward_both(cell(f, "lstm"), BothWays(p, p), BothWays(x, x))[1], x
+    ),
+    "nan in a matrix": lambda f, p, x: f.diagonal.forward(
+        cell(f, "lstm"), p._replace(above_weights=p.above_weights * float("nan")), x
+    ),
     "unequal": lambda f, p, x: f.diagonal.forward_both(cell(f, "lstm"), BothWays(p, p), BothWays(x, x[:2])),
 }
 
@@ -132,9 +151,25 @@ def test_the_start():
     params = init_diagonal(np.random.default_rng(0), 3, 4)
     assert [part.shape for part in params] == [(16, 3), (16, 4), (16, 4), (16,)]
     assert params.bias[4:8].tolist() == [1] * 4 and params.bias.sum() == 4
-    np.testing.assert_allclose(params.left_weights[:4] @ params.left_weights[:4].T, np.eye(4) / 4, atol=1e-14)
+    for W in (params.left_weights, params.above_weights):
+        for block in np.split(W, 4):
+            np.testing.assert_allclose(block @ block.T, np.eye(4) / 4, atol=1e-14)
+    assert init_diagonal(np.random.default_rng(0), 3, 4, forget_bias=2.5).bias[4:8].tolist() == [2.5] * 4
+    wide = init_diagonal(np.random.default_rng(0), 400, 50).input_weights
+    assert abs(wide.std() * 20 - 1) < 0.05
     with pytest.raises(ValueError, match="hidden"):
         init_diagonal(np.random.default_rng(0), 3, 0)
+
+
+def test_outputs_are_safe():
+    """On the reference floor they cannot be written to; on the other they ask for gradients only if they must."""
+    p = problem()
+    outputs, _ = reference.diagonal.forward(reference.lstm.plain(), p.params, p.inputs)
+    with pytest.raises(ValueError, match="read-only"):
+        outputs[:] = 0
+    params, u = bridge.to_torch(p.params), bridge.to_torch(p.inputs)
+    assert not gpu.diagonal.forward(gpu.lstm.plain(), params, u)[0].requires_grad
+    assert gpu.diagonal.forward(gpu.lstm.plain(), params, u.requires_grad_())[0].requires_grad
 
 
 def test_mirror():

@@ -32,11 +32,57 @@ def field(net, shape=(3, 4), levels=3):
     return seen
 
 
-@EVERY
-@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (1, 5), (5, 1)])
+SHAPES = pytest.mark.parametrize("shape", [(3, 4), (4, 3), (1, 5), (5, 1)])
+
+
+@SHAPES
 @verifies("eq-receptive-field", oracle="every pixel changed in turn")
+def test_two_corners_see_together_what_comes_before_a_pixel(shape):
+    """Both sides as printed, as sets, against what the network sees."""
+    seen, every = field(model("diagonal", shape), shape), set(np.ndindex(*shape))
+    for i, j in every:
+        first = {(k, l) for k, l in every if k <= i and l <= j} - {(i, j)}
+        second = {(k, l) for k, l in every if k < i and l >= j}
+        before = {(k, l) for k, l in every if k < i or (k == i and l < j)}
+        for side in (first | second, before):
+            agree(np.array([[(k, l) in side for l in range(shape[1])] for k in range(shape[0])]), seen[i, j], 0)
+
+
+@SHAPES
+@EVERY
 def test_a_pixel_sees_what_comes_before_it_and_nothing_else(kind, shape):
-    agree(raster.past(*shape), field(model(kind, shape), shape), 0)
+    assert (field(model(kind, shape), shape) == raster.past(*shape)).all()
+
+
+def test_each_corner_sees_its_part():
+    """The readout cut to one way: the second one's part is a column wider than what it needs to be."""
+    i, j, k, l = np.indices((3, 4, 3, 4))
+    for way, wanted in ((slice(6, 12), raster.quadrant(3, 4)), (slice(0, 6), (k < i) & (l >= j - 1))):
+        net = model("diagonal")
+        with torch.no_grad():
+            net.readout.weight[:, way] = 0
+        assert (field(net) == wanted).all()
+
+
+@EVERY
+def test_every_weight_has_a_part(kind):
+    """Also those for what lies outside, for places, and of both ways."""
+    net = model(kind)
+    tokens = torch.from_numpy(raster.sequence(images(20)).copy())
+    pixels.loss(net, tokens, tokens)[0].backward()
+    for name, part in net.named_parameters():
+        assert (part.grad.reshape(len(part), -1).abs().amax(dim=1) > 0).all(), name
+
+
+def test_the_start_leaves_the_generator_alone():
+    before = torch.random.get_rng_state()
+    net = model("lstm")
+    assert torch.equal(before, torch.random.get_rng_state())
+    bias = (net.recurrence.bias_ih_l0 + net.recurrence.bias_hh_l0).detach()
+    assert bias.reshape(4, 6).tolist() == [[0.0] * 6, [1.0] * 6, [0.0] * 6, [0.0] * 6]
+    for kind in ("rnn", "lstm"):
+        for block in model(kind).recurrence.weight_hh_l0.detach().split(6):
+            np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-6)
 
 
 def test_without_the_step_down_the_second_way_leaks(monkeypatch):
@@ -91,8 +137,12 @@ def test_bits_and_loss_are_the_same_number():
     assert pixels.bits(net, given) == pytest.approx(float(nats.detach()) / np.log(2), abs=1e-12)
 
 
-def test_dropout_is_for_training_alone():
-    net, given = model("lstm", dropout=0.5), images(5)
+@pytest.mark.parametrize("name", ["dropout", "blur"])
+def test_what_is_hidden_is_hidden_in_training_alone(name):
+    net, given = model("lstm", **{name: 0.5}), images(5)
+    tokens = torch.from_numpy(raster.sequence(given).copy())
+    net.train()
+    assert (net(tokens) != net(tokens)).any()
     assert pixels.bits(net.train(), given) == pixels.bits(net.train(), given)
 
 
@@ -134,7 +184,13 @@ def test_weights_put_into_another_model_make_it_the_same(kind):
         ("hidden", lambda: pixels.PixelRNN("lstm", hidden=0)),
         ("rows", lambda: pixels.PixelRNN("lstm", (0, 3))),
         ("size", lambda: pixels.shuffled(images(3), 4)),
+        ("size", lambda: pixels.shuffled(images(3), 0)),
+        ("size", lambda: pixels.shuffled(images(3), -1)),
         ("images", lambda: pixels.bits(model("lstm"), images(2, (4, 3)))),
+        ("images", lambda: pixels.bits(model("lstm"), images(2) + 1)),
+        ("images", lambda: pixels.bits(model("lstm"), images(2) - 1)),
+        ("images", lambda: pixels.bits(model("lstm"), images(2) + 0.5)),
+        ("images", lambda: pixels.bits(model("lstm"), images(2)[:0])),
     ],
 )
 def test_refusals(message, call):

@@ -1,13 +1,15 @@
-"""The checks of the exercise on chapter 15: what a pixel sees, bits, completion, and holes."""
+"""The checks of the exercise on chapter 15: what a pixel sees, bits, completion, holes, and another corner."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from rnncourse import raster
-from rnncourse.checks.compare import Mistake, known, named_parts, require_arrays
+from rnncourse.checks.compare import Mistake, as_array, known, named_parts, require_arrays
 from rnncourse.checks.core import Wrong, call, task
 from rnncourse.checks.core import scoreboard as print_scoreboard
+from rnncourse.diagonal_params import DiagonalParams, mirror
+from rnncourse.reference import cells, diagonal
 
 LN2 = float(np.log(2))
 
@@ -25,12 +27,13 @@ def seen(neighbours: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    images = rng.integers(0, V, (3, M, N))
-    answer = named_parts(call(neighbours, images, V), ("before", "above"))
-    slips = [
-        Mistake(hint, dict(zip(("before", "above"), wrong(images, V), strict=True))) for hint, wrong in SEEN.items()
-    ]
-    require_arrays(answer, {"before": _before(images, V), "above": raster.above(images, V)}, slips)
+    images, names = rng.integers(0, V, (3, M, N)), ("before", "above")
+    for outside in (V, V + 3):
+        found = call(neighbours, images, outside)
+        answer = named_parts(tuple(found) if isinstance(found, np.ndarray) else found, names)
+        slips = [Mistake(hint, dict(zip(names, wrong(images, outside), strict=True))) for hint, wrong in SEEN.items()]
+        right = _before(images, outside), raster.above(images, outside)
+        require_arrays(answer, dict(zip(names, right, strict=True)), slips)
 
 
 @task("2", "bits per dimension of a part", points=4)
@@ -45,11 +48,12 @@ def cost(bits: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    images = rng.integers(0, V, (5, M, N))
-    log_p = np.log(rng.dirichlet(np.ones(V), images.shape))
-    counts = _hole(rng, M, N)
-    problem = log_p, images, counts
-    require_arrays({"bits": call(bits, *problem)}, {"bits": _bits(*problem)}, known("bits", BITS, *problem))
+    for B, share in ((5, 0.5), (3, 0.3), (2, 0.8)):
+        images = rng.integers(0, V, (B, M, N))
+        log_p = np.log(rng.dirichlet(np.ones(V), images.shape))
+        problem = log_p, images, _hole(rng, M, N, share)
+        answer = {"bits": _number(call(bits, *problem))}
+        require_arrays(answer, {"bits": _bits(*problem)}, known("bits", BITS, *problem))
 
 
 @task("3", "completion in any order", points=5)
@@ -65,15 +69,20 @@ def complete(complete: Callable, **sizes: int) -> None:
         Wrong: with a diagnosis.
     """
     rng, (M, N), V = _sizes(**sizes)
-    for _ in range(12):  # one image may come out right by luck
+    answers, rights, wrongs = [], [], {hint: [] for hint in COMPLETE}
+    for _ in range(12):  # one image may come out right, or like a slip, by luck
         order = np.stack(np.unravel_index(rng.permutation(M * N), (M, N)), axis=1)
         model, image, hole = _model(rng, M, N, V, order), rng.integers(0, V, (M, N)), _hole(rng, M, N)
         uniforms = rng.random(int(hole.sum()))
         problem = model, image, order, hole, uniforms
         answer = call(complete, *problem)
         _whole("image", answer, V)
-        slips = known("image", COMPLETE, *problem)
-        require_arrays({"image": answer}, {"image": _completed(*problem)}, slips)
+        rights.append(_completed(*problem))
+        answers.append(as_array("image", answer, rights[-1]))
+        for hint, wrong in COMPLETE.items():
+            wrongs[hint].append(wrong(*problem))
+    slips = [Mistake(hint, {"image": np.array(found)}) for hint, found in wrongs.items()]
+    require_arrays({"image": np.array(answers)}, {"image": np.array(rights)}, slips)
 
 
 @task("4", "the right answer for a hole", points=5)
@@ -116,18 +125,45 @@ def weigh(weighted: Callable, **sizes: int) -> None:
     problem = model, draws, unknown
     names = ("mean", "worth")
     answer = named_parts(call(weighted, *problem), names)
+    answer["worth"] = _number(answer["worth"])
     slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in WEIGH.items()]
     require_arrays(answer, dict(zip(names, _weighted(*problem), strict=True)), slips)
+
+
+@task("6", "from the other corner", points=6)
+def turn(corner: Callable, **sizes: int) -> None:
+    """Judge a recurrence that comes from the upper right corner, and its way back.
+
+    Args:
+        corner: takes W_x (H, D), W_r and W_a (H, H), b (H,), inputs (M, N, D) and the gradients of the outputs
+            (M, N, H); returns the states (M, N, H) and the gradient of W_r (H, H).
+        sizes: seed, rows, columns, levels.
+
+    Raises:
+        Wrong: with a diagnosis.
+    """
+    rng, (M, N), D = _sizes(**sizes)
+    params = [0.7 * rng.standard_normal(shape) for shape in ((3, D), (3, 3), (3, 3), (3,))]
+    problem = *params, rng.standard_normal((M, N, D)), rng.standard_normal((M, N, 3))
+    names = ("states", "dW_r")
+    answer = named_parts(call(corner, *problem), names)
+    slips = [Mistake(hint, dict(zip(names, wrong(*problem), strict=True))) for hint, wrong in TURN.items()]
+    require_arrays(answer, dict(zip(names, _corner(*problem), strict=True)), slips)
 
 
 def _sizes(seed: int = 0, rows: int = 3, columns: int = 3, levels: int = 2) -> tuple:
     return np.random.default_rng(seed), (rows, columns), levels
 
 
-def _hole(rng, M: int, N: int) -> np.ndarray:
-    """About half of the pixels, never none and never all."""
+def _number(answer):
+    """A number, also where it came as an array of one entry."""
+    return np.reshape(answer, ()) if isinstance(answer, np.ndarray) and answer.size == 1 else answer
+
+
+def _hole(rng, M: int, N: int, share: float = 0.5) -> np.ndarray:
+    """A share of the pixels, never none and never all."""
     flat = np.zeros(M * N, bool)
-    flat[rng.permutation(M * N)[: max(1, M * N // 2)]] = True
+    flat[rng.permutation(M * N)[: max(1, int(M * N * share))]] = True
     return flat.reshape(M, N)
 
 
@@ -158,7 +194,9 @@ def _model(rng, M: int, N: int, V: int, order: np.ndarray) -> Callable:
 def _whole(name: str, image, V: int) -> None:
     """Refuse what is no image before it is compared."""
     image = np.asarray(image)
-    if image.dtype.kind not in "iuf" or not np.isin(image, np.arange(V)).all():
+    if image.dtype.kind not in "iuf":
+        raise Wrong(f"{name}: expected integers, got {image.dtype}.")
+    if not np.isin(image, np.arange(V)).all():
         raise Wrong(f"{name}: expected the values 0..{V - 1}, got others.")
 
 
@@ -196,9 +234,10 @@ def _bits(log_p, images, counts, base=LN2, divide="counted", sign=-1.0) -> np.nd
     return np.array(sign * kept.sum() / size / base)
 
 
-def _completed(model, image, order, hole, uniforms, keep=True, teacher=False, mode=False) -> np.ndarray:
+def _completed(model, image, order, hole, uniforms, keep=True, teacher=False, mode=False, wipe=False) -> np.ndarray:
     """The image completed, or one of its slips."""
-    image, given, n = image.copy(), image[None].copy(), 0
+    image, n = image.copy(), 0
+    given = np.where(hole & wipe, 0, image)[None]
     for i, j in order:
         if keep and not hole[i, j]:
             continue
@@ -252,6 +291,28 @@ def _weighted(model, draws, unknown, which="later", worth="squares", weigh=True)
     return mean, np.array(1 / (w**2).sum() if worth == "squares" else (w**2).sum())
 
 
+def _corner(W_x, W_r, W_a, b, u, g, turned=mirror) -> tuple:
+    """States and gradient by the library, on mirrored images."""
+    outputs, tape = diagonal.forward(cells.rnn(), DiagonalParams(W_x, W_r, W_a, b), turned(u)[:, :, None])
+    found = diagonal.backward(tape, turned(g)[:, :, None])
+    return turned(outputs[:, :, 0]), found.params.left_weights
+
+
+def _back(W_x, W_r, W_a, b, u, g, slope=True, below=True, turn=True, own=False) -> tuple:
+    """The right states, and a slip on the way back."""
+    h, _ = _corner(W_x, W_r, W_a, b, u, g)
+    (M, N, H), dW = h.shape, np.zeros_like(W_r)
+    right = np.concatenate([h[:, 1:], np.zeros((M, 1, H))], axis=1)
+    delta = np.zeros((M + 1, N + 1, H))
+    to_left, to_above = (W_r.T, W_a.T) if turn else (W_r, W_a)
+    for i, j in np.ndindex(M, N):
+        i = M - 1 - i
+        s = g[i, j] + to_left @ delta[i, j] + below * (to_above @ delta[i + 1, j + 1])
+        delta[i, j + 1] = (1 - h[i, j] ** 2) * s if slope else s
+        dW += np.outer(delta[i, j + 1], h[i, j] if own else right[i, j])
+    return h, dW
+
+
 SEEN: dict[str, Callable] = {
     "does a pixel see itself? Move the images by one pixel.": lambda x, V: (x.copy(), x.copy()),
     "is this the next pixel? It is not drawn yet.": lambda x, V: (_after(x, V), _below(x, V)),
@@ -277,6 +338,9 @@ COMPLETE: dict[str, Callable] = {
     "do your conditionals still see what stood in the hole? Ask the model again after each draw.": lambda *p: (
         _completed(*p, teacher=True)
     ),
+    "did you ask the model once? It must see your own draws: ask it again after each.": lambda *p: _completed(
+        *p, teacher=True, wipe=True
+    ),
     "did you take the most probable value? Draw.": lambda *p: _completed(*p, mode=True),
     "did you fill in reading order? The model has another.": _rows,
 }
@@ -295,6 +359,13 @@ WEIGH: dict[str, Callable] = {
     "are the weights logarithms?": lambda *p: _weighted(*p, weigh="log"),
     "is worth turned over? It is one over the sum of squares.": lambda *p: _weighted(*p, worth="sum"),
 }
+TURN: dict[str, Callable] = {
+    "did you begin on the left? This one comes from the right.": lambda *p: _corner(*p, turned=lambda x: x),
+    "is the slope of tanh missing?": lambda *p: _back(*p, slope=False),
+    "is a reader missing? The pixel below reads the state, too.": lambda *p: _back(*p, below=False),
+    "on the way back the matrices are transposed.": lambda *p: _back(*p, turn=False),
+    "does W_r meet the pixel's own state? It meets that of the right neighbour.": lambda *p: _back(*p, own=True),
+}
 
 
 def _below(images: np.ndarray, outside: int) -> np.ndarray:
@@ -303,4 +374,4 @@ def _below(images: np.ndarray, outside: int) -> np.ndarray:
 
 def scoreboard() -> None:
     """Print which tasks of the notebook are done."""
-    print_scoreboard([seen, cost, complete, hole, weigh])
+    print_scoreboard([seen, cost, complete, hole, weigh, turn])

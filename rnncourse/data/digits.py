@@ -18,7 +18,7 @@ LICENCE = "CC BY 4.0, E. Alpaydin and C. Kaynak; scikit-learn's copy: BSD 3-Clau
 SHA256 = "c2e026842e2fbea1861eda92dd1ef14d4f53cf43e26e817940332061c0fa4430"
 FILE = Path(__file__).with_name("digits.bin")
 COUNT, SIDE, LEVELS = 1797, 8, 17
-FORMS = (0, 130, 256, 386, 516, 646, 776, 905, 1029, 1157, 1287, 1415, 1545, 1667)
+FORMS = (0, 130, 256, 386, 516, 646, 776, 906, 1029, 1157, 1287, 1415, 1545, 1667)
 SPLITS = ("shuffled", "forms")
 
 
@@ -28,8 +28,8 @@ class Digits(NamedTuple):
     Attributes:
         images: grey levels 0 (paper) to 16 (ink), integers, shape (1797, 8, 8).
         labels: which digit, integers, shape (1797,).
-        forms: on which form it was written, 0 to 13, integers, shape (1797,). The labels follow one printed
-            order again and again; a form begins where that order does.
+        forms: on which form it was written, 0 to 13, integers, shape (1797,). The labels run through one printed
+            order fourteen times; a form begins where that order does, and half of the forms lack a few digits.
     """
 
     images: np.ndarray

@@ -141,9 +141,10 @@ def shuffled(images: np.ndarray, size: int, seed: int = 0) -> Callable[[int], Ba
         From the number of an update to its batch.
 
     Raises:
-        ValueError: if there are fewer images than a batch holds.
+        ValueError: if there are fewer images than a batch holds, or they are no integers.
     """
-    pixels = torch.from_numpy(raster.sequence(np.asarray(images)).copy())
+    doors.at_least("size", size, 1)
+    pixels = torch.from_numpy(raster.sequence(raster.checked(images)).copy())
     rounds = pixels.shape[1] // size
     if not rounds:
         raise ValueError(f"size: expected at most {pixels.shape[1]}, the number of images, got {size}")
@@ -192,12 +193,14 @@ def log_conditionals(model: PixelRNN, images: np.ndarray, size: int = 4096) -> n
         Logarithms of probabilities, float64, shape (B, M, N, V).
 
     Raises:
-        ValueError: if the images are not of the model's shape.
+        ValueError: if the images are not of the model's shape, or a value is none of 0..V-1.
     """
+    images = raster.checked(images, model.levels)
     doors.shape("images", images, ("B", *model.shape))
+    doors.at_least("the number of images", len(images), 1)
     model.eval()
     device, found = next(model.parameters()).device, []
-    for part in np.array_split(np.asarray(images), max(1, math.ceil(len(images) / size))):
+    for part in np.array_split(images, max(1, math.ceil(len(images) / size))):
         logits = model(torch.tensor(raster.sequence(part), device=device)).double()
         found.append(torch.log_softmax(logits, dim=2).permute(1, 0, 2).cpu().numpy())
     return np.concatenate(found).reshape(*images.shape, model.levels)

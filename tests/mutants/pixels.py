@@ -1,7 +1,7 @@
 """Exercise 15-pixel-rnn: what is graded, mutants of its solution, and rewrites that are as right."""
 
-POINTS = 22
-GRADED = ["test-seen", "test-bits", "test-complete", "test-hole", "test-weigh"]
+POINTS = 28
+GRADED = ["test-seen", "test-bits", "test-complete", "test-hole", "test-weigh", "test-turn"]
 WAITING = []
 
 MUTANTS = {
@@ -30,6 +30,7 @@ MUTANTS = {
         ("above[:, 1:] = images[:, :-1]", "above[:, :-1] = images[:, 1:]", "above is off by"),
         ("return before.reshape(B, M, N), above", "return above, before.reshape(B, M, N)", "are the two exchanged?"),
         ("before = np.full((B, M * N), outside)", "before = np.full((B, M * N), 0)", "does outside look like paper?"),
+        ("    B, M, N =", "    outside = images.max() + 1\n    B, M, N =", "before is off by"),
         (
             "    above = np.full((B, M, N), outside)\n    above[:, 1:] = images[:, :-1]",
             "    above = images\n    above[:, 1:] = images[:, :-1].copy()\n    above[:, 0] = outside",
@@ -43,6 +44,12 @@ MUTANTS = {
         ("there[:, counts].mean()", "there.mean()", "did you judge all pixels?"),
         ("there[:, counts].mean()", "there[:, counts].sum()", "is this a sum?"),
         ("return -there", "return there", "is the sign wrong?"),
+        (
+            "there[:, counts].mean()",
+            "there[:, counts].sum() / len(images) / (counts.size // 2)",
+            "it is 0.5 times the right answer",
+        ),
+        ("there[:, counts].mean()", "there[:, counts].sum() / 5 / counts.sum()", "it is 0.6 times the right answer"),
     ],
     ("complete", "test-complete"): [
         (
@@ -55,7 +62,14 @@ MUTANTS = {
             "    said = model(image[None])\n    model = lambda x: said\n    for i, j in order:",
             "do your conditionals still see what stood in the hole?",
         ),
+        (
+            "    for i, j in order:",
+            "    image[hole] = 0\n    said = model(image[None])\n    model = lambda x: said\n    for i, j in order:",
+            "did you ask the model once?",
+        ),
         ("np.argmax(np.cumsum(p) > next(numbers))", "np.argmax(p)", "did you take the most probable value?"),
+        ("iter(uniforms)", "iter([uniforms[0]] * len(uniforms))", "image is off by"),
+        ("return image", "return image == 1", "expected integers, got bool"),
         ("for i, j in order:", "for i, j in np.ndindex(*image.shape):", "did you fill in reading order?"),
         ("image, numbers = image.copy(), iter(uniforms)", "numbers = iter(uniforms)", "complete changed its argument"),
         ("return image", "return image + 7", "expected the values 0..1"),
@@ -88,6 +102,28 @@ MUTANTS = {
             "are the weights logarithms?",
         ),
         ("1 / np.sum(w**2)", "np.sum(w**2)", "is worth turned over?"),
+    ],
+    ("corner", "test-turn"): [
+        (
+            "    M, N, _ = u.shape",
+            "    from rnncourse.reference import cells, diagonal\n"
+            "    from rnncourse.diagonal_params import DiagonalParams\n"
+            "    outputs, tape = diagonal.forward(cells.rnn(), DiagonalParams(W_x, W_r, W_a, b), u[:, :, None])\n"
+            "    found = diagonal.backward(tape, g[:, :, None])\n"
+            "    return outputs[:, :, 0], found.params.left_weights\n"
+            "    M, N, _ = u.shape",
+            "did you begin on the left?",
+        ),
+        ("(1 - h[i + 1, j] ** 2) * s", "s", "is the slope of tanh missing?"),
+        (" + W_a.T @ delta[i + 1, j + 1]", "", "is a reader missing?"),
+        ("W_r.T @ delta[i, j] + W_a.T", "W_r @ delta[i, j] + W_a", "the matrices are transposed"),
+        ("h[i + 1, j + 1])\n    return", "h[i + 1, j])\n    return", "does W_r meet the pixel's own state?"),
+        ("return h[1:, :-1], dW_r", "return h[1:, 1:], dW_r", "states is off by"),
+        (
+            "dW_r += np.outer(delta[i, j + 1], h[i + 1, j + 1])",
+            "dW_r += np.outer(h[i + 1, j + 1], delta[i, j + 1])",
+            "dW_r is off by",
+        ),
     ],
 }
 
@@ -143,6 +179,22 @@ def weighted(model, draws, hole):
         if place > first and not hole[i, j]:
             w *= np.exp(log_p[np.arange(len(draws)), i, j, draws[:, i, j]])
     return np.average(draws[:, hole], axis=0, weights=w), w.sum() ** 2 / (w**2).sum()
+""",
+    ("corner", "test-turn"): """
+def corner(W_x, W_r, W_a, b, u, g):
+    M, N, _ = u.shape
+    H, h, delta = len(b), {}, {}
+    zero = np.zeros(H)
+    for i in range(M):
+        for j in range(N - 1, -1, -1):
+            a = W_x @ u[i, j] + W_r @ h.get((i, j + 1), zero) + W_a @ h.get((i - 1, j), zero) + b
+            h[i, j] = np.tanh(a)
+    for i in range(M - 1, -1, -1):
+        for j in range(N):
+            s = g[i, j] + delta.get((i, j - 1), zero) @ W_r + delta.get((i + 1, j), zero) @ W_a
+            delta[i, j] = s * (1 - h[i, j] ** 2)
+    dW = sum(np.outer(delta[i, j], h[i, j + 1]) for i in range(M) for j in range(N - 1))
+    return np.array([[h[i, j] for j in range(N)] for i in range(M)]), dW
 """,
 }
 NARROW = {("complete", "test-complete"): ("np.argmax(np.cumsum(p) > next(numbers))", "int(p[0] <= next(numbers))")}
