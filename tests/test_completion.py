@@ -231,6 +231,11 @@ def test_weighted_draws_and_their_error_bar():
     assert completion.effective(np.full(8, 1 / 8)) == pytest.approx(8)
 
 
+def test_the_error_bar_by_hand():
+    mean, error = completion.estimate(np.array([0.75, 0.25]), np.array([1.0, 5.0]))
+    assert mean == 2 and error == pytest.approx((0.75**2 * 1 + 0.25**2 * 9) ** 0.5)
+
+
 def test_the_error_bar_covers_as_often_as_it_says():
     inside = []
     for seed in range(200):
