@@ -64,7 +64,15 @@ def speed(cell: Cell, params: NamedTuple, states, inputs) -> tuple[np.ndarray, n
     return 0.5 * (r * r).sum(axis=1), np.einsum("nij,ni->nj", J, r) - r
 
 
-def find(cell: Cell, params: NamedTuple, starts, inputs, iterations: int = 60, damping: float = 1e-3) -> Found:
+def find(
+    cell: Cell,
+    params: NamedTuple,
+    starts,
+    inputs,
+    iterations: int = 60,
+    damping: float = 1e-3,
+    enough: float = 0.0,
+) -> Found:
     """Minimise q from many starts side by side, by damped Gauss-Newton steps, :eq:`eq-slow-step`.
 
     Each start has its own damping: a tenth after a step that made q smaller, ten times as much after one
@@ -77,6 +85,7 @@ def find(cell: Cell, params: NamedTuple, starts, inputs, iterations: int = 60, d
         inputs: x, held fixed, shape (D,).
         iterations: steps tried.
         damping: what to begin with, positive.
+        enough: a search rests once its q is at most this; at 0 all go on to the end.
 
     Returns:
         Where each search ended, in the order of the starts.
@@ -95,7 +104,8 @@ def find(cell: Cell, params: NamedTuple, starts, inputs, iterations: int = 60, d
         B = A.transpose(0, 2, 1)
         change = np.linalg.solve(B @ A + weight[:, None, None] * eye, -(B @ r[:, :, None]))[:, :, 0]
         r_there, J_there = move(cell, params, h + change, inputs)
-        better = (r_there * r_there).sum(axis=1) < (r * r).sum(axis=1)
+        q, q_there = (0.5 * (part * part).sum(axis=1) for part in (r, r_there))
+        better = (q_there < q) & (q > enough)
         h = np.where(better[:, None], h + change, h)
         r, J = np.where(better[:, None], r_there, r), np.where(better[:, None, None], J_there, J)
         weight = np.clip(np.where(better, weight / 10, weight * 10), 1e-12, 1e12)
