@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rnncourse import gate_params, hmm_params, lds_params, params, seq2seq_params
+from rnncourse import brain_params, gate_params, hmm_params, lds_params, params, seq2seq_params
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +36,7 @@ TREATED = [
     *["E19", "H08", "H10"],  # 10
     *["E17", "O05", "C09", "T07"],  # 11
     *["E18", "H06", "H17", "T05"],  # 12
+    *["H15"],  # 17
 ]
 
 
@@ -61,7 +62,7 @@ def resolve(name: str, floor: str):
     try:
         thing = importlib.import_module(f"{floor}.{first}")
     except ModuleNotFoundError:
-        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params)
+        homes = (params, gate_params, lds_params, hmm_params, seq2seq_params, brain_params)
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
         thing = getattr(thing, part)

@@ -25,6 +25,7 @@ from rnncourse.reference import (
     baum_welch,
     bptt,
     cells,
+    dale,
     embedding,
     gauss_newton,
     hmm,
@@ -1281,3 +1282,16 @@ def test_H17_the_mode_and_a_draw_are_two_things():
     drawn = search.ancestral(step, (np.zeros(many, int),), np.random.default_rng(0).random((3, many)))
     of_mode = (drawn.tokens[:, 0] == [2, 1, 0]).all(axis=1).mean()
     assert abs(of_mode - 0.38) < 4 * (0.38 * 0.62 / many) ** 0.5
+
+
+def test_H15_the_baseline_sends_a_current_and_columns_have_one_sign():
+    rng = np.random.default_rng(0)
+    W, B, x, rho_0 = rng.standard_normal((20, 20)), rng.standard_normal((20, 2)), rng.standard_normal((T, 2)), 0.75
+    h, rho = np.zeros(20), np.full(20, rho_0)
+    for row in x:  # offsets as printed; rates that send all of their current; and with the constant taken out again
+        there = np.tanh(W @ h + B @ row)
+        assert off(np.tanh(W @ (rho_0 + h) + B @ row), there) > 0.1
+        rho = rho_0 + np.tanh(W @ rho + B @ row - W @ np.full(20, rho_0))
+        h = there
+        assert off(rho, rho_0 + h) < RIGHT
+    assert not dale.obeys(W).any() and dale.obeys(abs(W) * np.sign(W[0])).all()
