@@ -63,7 +63,7 @@ FIRE: dict[str, Callable] = {
     "is the pause a step too long? The next integration comes right after it.": lambda *p: _fire(*p, extra=1),
     "is the pause a step too short?": lambda *p: _fire(*p, extra=-1),
     "did you forget the leak? The voltage decays towards u.": lambda *p: _fire(*p, leak=False),
-    "did you forget the reset?": lambda *p: _fire(*p, reset=False),
+    "did you forget the reset?": lambda *p: _fire(*p, reset=False, early=True),
     "is this Euler's method? Solve the step exactly, with exp(-dt / tau).": lambda *p: _fire(*p, euler=True),
 }
 
