@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from rnncourse import (
+    brain_params,
     diagonal_params,
     gate_params,
     hmm_params,
@@ -48,6 +49,7 @@ TREATED = [
     *["H13"],  # 13
     *["H12", "T01"],  # 14
     *["H14"],  # 15
+    *["H15"],  # 17
 ]
 
 
@@ -82,6 +84,7 @@ def resolve(name: str, floor: str):
             latent_params,
             sequence_vae_params,
             diagonal_params,
+            brain_params,
         )
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:

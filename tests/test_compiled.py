@@ -25,6 +25,7 @@ from rnncourse import (
     sequence_vae_params,
     trees,
 )
+from rnncourse.brain_params import Feedback, Neuron
 from rnncourse.latent_params import Diagonal
 from rnncourse.stack_params import BothWays
 
@@ -80,6 +81,8 @@ SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0,
 LOOK = PAIRS.attention
 WORDS = drawn(sequence_vae_params.init_sequence_vae, 4, D, H, H)
 LOOK, OVER = PAIRS.attention, drawn(diagonal_params.init_diagonal, D, H)
+SIGNS = torch.tensor([1.0, -1.0, 1.0])
+LEAKY, FEEDBACK = gpu.rates.leaky(0.3), Feedback(numbers(H, H), numbers(O, H))
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -148,10 +151,13 @@ CASES = {
         both_ways(lambda x: gpu.diagonal.forward(KEPT, OVER, x), gpu.diagonal.backward),
         numbers(2, T, B, D),
     ),
+    "dale": (both_ways(lambda M: gpu.dale.forward(M, SIGNS), gpu.dale.backward), numbers(H, H)),
     "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
     "ekf_training": (learned, X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
     "emissions": (lambda x: gpu.emissions.maximise(HMM.emission, x, chances(T, B, 3)), X),
+    "feedback_alignment": (lambda x: gpu.feedback_alignment.full(CELL, MODEL, FEEDBACK, x, TARGETS).gradients, X),
+    "fixed_points": (lambda h: gpu.fixed_points.find(LEAKY, MODEL.cell, h, X[0, 0], iterations=3), STATES[0]),
     "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
     "gaussians": (lambda W: gpu.gaussians.affine(BELL, W, W[0], W @ W.mT), numbers(H, H)),
     "gru": (lambda x: gpu.unroll.forward(gpu.gru.reset_after("keep"), RESET_AFTER, x)[0], X),
@@ -164,6 +170,7 @@ CASES = {
     "hmm_gradient": (symbols, numbers(3, 4)),
     "hmm_log": (lambda x: gpu.hmm_log.backward(gpu.hmm_log.forward(HMM, x, [3, 2])[1]), X),
     "hmm_scan": (lambda x: gpu.hmm_scan.backward(gpu.hmm_scan.forward(HMM, x)[1]), X),
+    "integrate_fire": (lambda u: gpu.integrate_fire.simulate(Neuron(refractory=1.0), 9 * u, 1.0)[0], numbers(12, 2)),
     "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
     "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
@@ -174,6 +181,7 @@ CASES = {
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
     "lds_joint": (lambda x: gpu.lds_joint.dense(LDS, T, x[:, 0]), X),
     "lds_likelihood": (lambda x: gpu.lds_likelihood.backward(gpu.lds_likelihood.forward(LDS, TARGETS, x)[1]), X),
+    "local_rule": (lambda x: gpu.local_rule.full(LEAKY, MODEL, FEEDBACK[1], x, TARGETS, carry="own").gradients, X),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
@@ -185,6 +193,7 @@ CASES = {
     "posterior_families": (lambda x: windowed(STILL._replace(emission=x))[:2], STILL.emission),
     "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
     "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
+    "rates": (lambda x: gpu.unroll.forward(LEAKY, MODEL.cell, x)[0], X),
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),

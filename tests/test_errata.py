@@ -28,6 +28,7 @@ from rnncourse.reference import (
     bounds,
     bptt,
     cells,
+    dale,
     embedding,
     gauss_newton,
     hmm,
@@ -1401,3 +1402,16 @@ def test_H14_forward_sampling_does_not_look_behind_the_hole():
     end = np.array([[False, True, True]])
     both = np.exp(completion.forward_distribution(conditionals, image, end)).reshape(2, 2)
     np.testing.assert_allclose(both, P[0][:, None] * P, atol=1e-12)
+
+
+def test_H15_the_baseline_sends_a_current_and_columns_have_one_sign():
+    rng = np.random.default_rng(0)
+    W, B, x, rho_0 = rng.standard_normal((20, 20)), rng.standard_normal((20, 2)), rng.standard_normal((T, 2)), 0.75
+    h, rho = np.zeros(20), np.full(20, rho_0)
+    for row in x:  # offsets as printed; rates that send all of their current; and with the constant taken out again
+        there = np.tanh(W @ h + B @ row)
+        assert off(np.tanh(W @ (rho_0 + h) + B @ row), there) > 0.1
+        rho = rho_0 + np.tanh(W @ rho + B @ row - W @ np.full(20, rho_0))
+        h = there
+        assert off(rho, rho_0 + h) < RIGHT
+    assert not dale.obeys(W).any() and dale.obeys(abs(W) * np.sign(W[0])).all()

@@ -493,3 +493,31 @@ def test_the_kept_network_of_the_digits_is_that_of_the_record():
     bits = pixels.bits(model, digits.load().images[digits.split().test])
     kept = [one for one in record["runs"] if (one["images"], one["split"]) == ("grey", "shuffled")]
     assert abs(bits - next(one["test"] for one in kept if one["model"] == "diagonal" and one["seed"] == 0)) < 0.005
+
+
+def test_networks_that_decide_as_the_page_tells_it():
+    """What chapter 17 tells its readers, against itself too."""
+    record = records.load("decisions")
+    seeds = record["settings"]["seeds"]
+    runs = {}
+    for run in record["runs"]:
+        runs.setdefault(run["rule"], []).append(run)
+    assert all([run["seed"] for run in some] == seeds and 0 not in seeds for some in runs.values())
+    for rule, some in runs.items():  # the rate was chosen with start 0 alone
+        tried = record["choice"][rule]
+        assert {run["rate"] for run in some} == {float(min(tried, key=tried.get))}
+    above = {rule: np.array([run["last"] - run["ideal"] for run in some]) for rule, some in runs.items()}
+    assert above["bptt"].max() < 0.01 and abs(above["bptt, Dale"] - above["bptt"]).max() < 0.005
+    for rule in ("feedback alignment", "local", "local, true feedback"):
+        assert (above["bptt"] < above[rule]).all() and (above[rule] < above["readout alone"] / 2).all()
+    assert (above["local, true feedback"] < above["local"]).all()
+    assert 0 < (above["feedback alignment"] < above["local, true feedback"]).sum() < len(seeds)
+    for run in runs["bptt"]:
+        (point,) = run["points"]
+        assert point["eigenvalues"][0] < 0.995 and run["line"] > 0.98 and run["one sign"] == 0
+    assert {run["one sign"] for run in runs["bptt, Dale"]} == {record["settings"]["hidden"]}
+    for rule in ("feedback alignment", "local"):
+        for run in runs[rule]:
+            assert run["W_y"][-1] > max(0.3, run["W_y"][0] + 0.2) and abs(run["W_h"][-1]) < 0.1
+    weights_file = records.FOLDER.parent / "weights" / "decisions.npz"
+    assert hashlib.sha256(weights_file.read_bytes()).hexdigest() == record["weights"]

@@ -1,0 +1,131 @@
+"""An integrate-and-fire neuron: its closed form against the grid, a fine Euler run and its limits."""
+
+import numpy as np
+import pytest
+import torch
+from proof import agree, verifies
+
+from rnncourse import bridge, gpu, reference
+from rnncourse.brain_params import Neuron
+
+FLOORS = pytest.mark.parametrize("floor", [reference, gpu], ids=["reference", "gpu"])
+NEURONS = [Neuron(), Neuron(10.0, 0.0), Neuron(15.0, 3.0, 2.0, -0.5)]
+DRIVES = np.array([2.05, 2.5, 4.0, 20.0])
+
+
+def give(floor, tree):
+    return tree if floor is reference else bridge.to_torch(tree)
+
+
+def spikes_by_euler(neuron, u, dt, until):
+    """One neuron and plain Euler steps, in clock time; the mean interval between its spikes."""
+    tau, pause, threshold, reset = neuron
+    v, now, free, times = reset, 0.0, 0.0, []
+    while now < until:
+        now += dt
+        if now <= free:
+            continue
+        v += dt * (u - v) / tau
+        if v >= threshold:
+            times.append(now)
+            v, free = reset, now + pause
+    return np.diff(times).mean()
+
+
+@verifies("eq-lif-interval", oracle="Euler's method in small steps")
+@FLOORS
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_interval_against_small_steps(floor, neuron):
+    for u in (2.2, 5.0):
+        fine = spikes_by_euler(neuron, u, 2e-4, 120.0)
+        agree(float(floor.integrate_fire.interval(neuron, give(floor, np.array(u)))), fine, 1e-4)
+
+
+@verifies("eq-lif-interval", oracle="the first grid point past the threshold")
+@FLOORS
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_simulation_spike_by_spike(floor, neuron):
+    """On the grid the interval is ceil(closed form) steps, and that is all there is to differ."""
+    dt = 0.05
+    tau, pause, threshold, reset = neuron
+    drive = np.tile(DRIVES, (8000, 1))
+    _, spikes = floor.integrate_fire.simulate(neuron, give(floor, drive), dt)
+    for u, column in zip(DRIVES, np.asarray(spikes).T, strict=True):
+        gaps = np.diff(np.flatnonzero(column))
+        climb = np.ceil(tau / dt * np.log((u - reset) / (u - threshold)))
+        assert len(gaps) > 3 and set(gaps.tolist()) == {int(climb + round(pause / dt))}
+        exact = float(reference.integrate_fire.interval(neuron, u))
+        agree(dt * gaps.mean(), exact, 1.001 * dt / exact)
+
+
+@verifies("eq-lif-voltage", oracle="matrix exponential")
+def test_voltage_between_spikes():
+    drive = np.full((30, 1), 0.9)  # below the threshold: it never fires
+    voltages, spikes = reference.integrate_fire.simulate(Neuron(reset=-0.4), drive, 1.5)
+    system = torch.tensor([[-1 / 20.0, 0.9 / 20.0], [0.0, 0.0]], dtype=torch.float64)
+    start = torch.tensor([-0.4, 1.0], dtype=torch.float64)
+    exact = [(torch.linalg.matrix_exp(1.5 * n * system) @ start)[0].item() for n in range(1, 31)]
+    assert not spikes.any()
+    agree(voltages[:, 0], np.array(exact), 1e-13)
+
+
+@verifies("eq-lif-saturation", oracle="the interval at a large drive")
+@FLOORS
+def test_saturation_is_slow(floor):
+    for neuron in NEURONS[::2]:
+        tau, pause, threshold, reset = neuron
+        missing = [u * (1 / pause - 1 / (pause + tau * np.log((u - reset) / (u - threshold)))) for u in (1e5, 1e6)]
+        f = np.asarray(floor.integrate_fire.rate(neuron, give(floor, np.array([1e5, 1e6]))))
+        ours = np.array([1e5, 1e6]) * (1 / pause - f)
+        agree(ours, np.array(missing), 1e-6)
+        agree(ours[1], tau * (threshold - reset) / pause**2, 1e-4)
+
+
+@FLOORS
+def test_rheobase_bound_and_rise(floor):
+    u = np.concatenate([np.linspace(-2, 1, 50), np.linspace(1.0001, 400, 500)])
+    f = np.asarray(floor.integrate_fire.rate(Neuron(), give(floor, u)))
+    assert not f[:50].any() and (f[50:] > 0).all()
+    assert (np.diff(f[50:]) > 0).all() and f.max() < 1 / 2.0
+    free = np.asarray(floor.integrate_fire.rate(Neuron(refractory=0.0), give(floor, u)))
+    assert free.max() > 10 / 2.0  # without a pause there is no such bound
+    agree(1 / f[60:], 1 / free[60:] + 2.0, 1e-12)  # the pause is added once
+
+
+@FLOORS
+def test_a_pause_and_a_changing_drive(floor):
+    drive = np.zeros((40, 2))
+    drive[:, 0] = 1e9
+    drive[20:, 1] = 1e9
+    _, spikes = floor.integrate_fire.simulate(Neuron(refractory=3.0), give(floor, drive), 1.0)
+    spikes = np.asarray(spikes)
+    assert np.flatnonzero(spikes[:, 0]).tolist() == list(range(0, 40, 4))
+    assert np.flatnonzero(spikes[:, 1]).tolist() == list(range(20, 40, 4))
+
+
+def test_the_rate_has_a_slope_on_the_torch_floor():
+    u = torch.tensor([0.5, 1.5, 8.0], dtype=torch.float64, requires_grad=True)
+    gpu.integrate_fire.rate(Neuron(), u).sum().backward()
+    T = 2 + 20 * np.log(np.array([1.5, 8.0]) / np.array([0.5, 7.0]))
+    agree(u.grad[1:], 20 / T**2 / np.array([1.5 * 0.5, 8.0 * 7.0]), 1e-12)
+    assert u.grad[0] == 0
+
+
+@FLOORS
+def test_doors(floor):
+    drive = give(floor, np.ones((3, 1)))
+    for neuron, words in [
+        (Neuron(0.0), "a positive time constant"),
+        (Neuron(20.0, -1.0), "a refractory period of 0 or more"),
+        (Neuron(reset=1.0), "a reset below the threshold"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            floor.integrate_fire.simulate(neuron, drive, 0.1)
+        with pytest.raises(ValueError, match=words):
+            floor.integrate_fire.rate(neuron, drive)
+    with pytest.raises(ValueError, match="step: expected a positive number"):
+        floor.integrate_fire.simulate(Neuron(), drive, 0.0)
+    with pytest.raises(ValueError, match="drive: expected shape"):
+        floor.integrate_fire.simulate(Neuron(), drive[:, 0], 0.1)
+    with pytest.raises(ValueError, match="drive: 3 of 3 entries are NaN"):
+        floor.integrate_fire.simulate(Neuron(), drive * np.nan, 0.1)
