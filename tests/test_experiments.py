@@ -512,6 +512,8 @@ def test_networks_that_decide_as_the_page_tells_it():
         assert (above["bptt"] < above[rule]).all() and (above[rule] < above["readout alone"] / 2).all()
     assert (above["local, true feedback"] < above["local"]).all()
     assert 0 < (above["feedback alignment"] < above["local, true feedback"]).sum() < len(seeds)
+    assert runs["local"][0]["rate"] == runs["feedback alignment"][0]["rate"]
+    assert (above["feedback alignment"] < above["local"]).sum() == len(seeds) - 1
     for run in runs["bptt"]:
         (point,) = run["points"]
         assert point["eigenvalues"][0] < 0.995 and run["line"] > 0.98 and run["one sign"] == 0

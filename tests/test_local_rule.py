@@ -66,6 +66,18 @@ def test_where_it_is_exact(floor, carry):
         assert abs(joined(less.gradients.cell) - rtrl(p, 0.3)).max() > 0.01
 
 
+@verifies("eq-rules-meet", oracle="the other rule, backwards in time")
+@FLOORS
+def test_feedback_alignment_without_recurrent_feedback_is_the_local_rule(floor):
+    p = problem()
+    none = p.feedback._replace(recurrent_weights=np.zeros((5, 5)))
+    backwards = run(floor, "feedback_alignment", floor.rates.leaky(0.3), p, none)
+    forwards = run(floor, "local_rule", floor.rates.leaky(0.3), p, p.feedback.readout_weights)
+    agree(forwards.gradients, backwards.gradients, 1e-12)
+    some = run(floor, "feedback_alignment", floor.rates.leaky(0.3), p, p.feedback)
+    assert abs(joined(some.gradients.cell) - joined(forwards.gradients.cell)).max() > 0.1
+
+
 def test_the_oracle_is_the_gradient_and_the_rule_is_not():
     p = problem()
     true = reference.bptt.full(
