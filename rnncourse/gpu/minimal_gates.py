@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from rnncourse import doors, minimal_params
-from rnncourse.gpu import activations, graph, linear_recurrence
+from rnncourse.gpu import activations, graph, linear_recurrence, scan
 from rnncourse.gpu.unroll import as_floats
 from rnncourse.minimal_params import MinimalParams
 
@@ -80,7 +80,7 @@ def run(kind: str, params: MinimalParams, inputs: torch.Tensor, initial_state: t
     blocks = _squashed(kind, (inputs @ W.T + b).chunk(minimal_params.BLOCKS[kind], dim=-1))
     A, shift = affine(kind, *blocks)
     started = torch.cat([shift[:1] + A[:1] * initial_state, shift[1:]])
-    return linear_recurrence.scan.prefixes(linear_recurrence.combine, (A, started))[1]
+    return scan.prefixes(linear_recurrence.combine, (A, started))[1]
 
 
 def affine(kind: str, *blocks) -> tuple:

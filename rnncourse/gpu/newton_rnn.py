@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from rnncourse import doors
-from rnncourse.gpu import kalman_scan, linear_recurrence, unroll
+from rnncourse.gpu import kalman_scan, linear_recurrence, scan, unroll
 from rnncourse.gpu.cells import Cell
 from rnncourse.lds_params import LDSParams
 
@@ -100,7 +100,7 @@ def step(hidden, images, jacobians, damping: float = 0.0) -> torch.Tensor:
     shift = images - linear_recurrence.apply(jacobians, before)  # at step 1, h_0 is known: f_1(h_0) itself
     if damping:
         return _smoothed(hidden, shift, jacobians, damping)
-    _, moved = linear_recurrence.scan.prefixes(linear_recurrence.combine, (jacobians, shift))
+    _, moved = scan.prefixes(linear_recurrence.combine, (jacobians, shift))
     return torch.where(torch.isfinite(moved), moved, images)
 
 
@@ -147,13 +147,15 @@ def _length(error) -> float:
 def _enter(cell: Cell, params, inputs, initial_state, guess) -> tuple:
     if cell.states != 1 or cell.own:
         raise ValueError(f"cell: expected a cell with one state and no parameters of its own, got {cell.name}")
-    x, _ = unroll._enter(cell, params, inputs, None)
+    doors.cell_params(cell, params)
     W_x, W_h, b = params
+    x = unroll.as_floats(inputs)
+    doors.sequences("inputs", x, W_x.shape[1])
     shape = (*x.shape[:2], W_h.shape[1])
     h_0 = x.new_zeros(W_h.shape[1]) if initial_state is None else unroll.as_floats(initial_state)
     doors.shape("initial_state", h_0, shape[2:] if h_0.ndim == 1 else shape[1:])
     h = x.new_zeros(shape) if guess is None else unroll.as_floats(guess)
     doors.shape("guess", h, shape)
-    for name, array in (("initial_state", h_0), ("guess", h)):
+    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h)):
         doors.finite(name, array)
     return x @ W_x.T + b, torch.broadcast_to(h_0, shape[1:]), h

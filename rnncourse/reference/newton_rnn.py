@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncourse import doors
 from rnncourse.lds_params import LDSParams
-from rnncourse.reference import kalman_scan, linear_recurrence, unroll
+from rnncourse.reference import kalman_scan, linear_recurrence, scan, unroll
 from rnncourse.reference.cells import Cell
 
 FORMS = ("full", "diagonal", "zero")
@@ -100,7 +100,7 @@ def step(hidden, images, jacobians, damping: float = 0.0) -> np.ndarray:
         shift = images - linear_recurrence.apply(jacobians, before)  # at step 1, h_0 is known: f_1(h_0) itself
         if damping:
             return _smoothed(hidden, shift, jacobians, damping)
-        _, moved = linear_recurrence.scan.prefixes(linear_recurrence.combine, (jacobians, shift))
+        _, moved = scan.prefixes(linear_recurrence.combine, (jacobians, shift))
     return np.where(np.isfinite(moved), moved, images)
 
 
@@ -143,13 +143,15 @@ def _length(error) -> float:
 def _enter(cell: Cell, params, inputs, initial_state, guess) -> tuple:
     if cell.states != 1 or cell.gates != 1 or cell.own:
         raise ValueError(f"cell: expected a vanilla cell, got {cell.name}")
-    x, _ = unroll._enter(cell, params, inputs, None)
+    doors.cell_params(cell, params)
     W_x, W_h, b = params
+    x = unroll.as_floats(inputs)
+    doors.sequences("inputs", x, W_x.shape[1])
     shape = (*x.shape[:2], len(W_h))
     h_0 = np.zeros(len(W_h)) if initial_state is None else unroll.as_floats(initial_state)
     doors.shape("initial_state", h_0, shape[2:] if h_0.ndim == 1 else shape[1:])
     h = np.zeros(shape) if guess is None else unroll.as_floats(guess)
     doors.shape("guess", h, shape)
-    for name, array in (("initial_state", h_0), ("guess", h)):
+    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h)):
         doors.finite(name, array)
     return x @ W_x.T + b, np.broadcast_to(h_0, shape[1:]), h

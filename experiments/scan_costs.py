@@ -1,0 +1,115 @@
+"""What steps cost on one core: a recurrent loop against T and H, and loops against scans.
+
+Each figure is the median of several runs, taken in turn within one process. Timings age: they are for shapes
+and ratios, and the record names its machine.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from rnncourse import lds_params, params  # noqa: E402
+from rnncourse.reference import cells, kalman, kalman_scan, linear_recurrence, scan, unroll  # noqa: E402
+from tools.records import circumstances, write  # noqa: E402
+
+LENGTHS = {"steps": [100, 200, 400, 800, 1600, 3200], "hidden": 64, "inputs": 16, "batch": 8}
+WIDTHS = {"hidden": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096], "products": 4e8}
+SCANS = {"steps": [100, 300, 1000, 3000, 10000], "batch": 1, "diagonal": 32, "matrix": 8, "kalman": 4}
+REPEATS = 7
+
+
+def medians(functions: dict, repeats: int) -> dict:
+    """Seconds of each function, run in turn."""
+    taken = {name: [] for name in functions}
+    for _ in range(repeats + 1):
+        for name, function in functions.items():
+            begun = time.perf_counter()
+            function()
+            taken[name].append(time.perf_counter() - begun)
+    return {name: float(np.median(times[1:])) for name, times in taken.items()}  # the first warms up
+
+
+def lengths(repeats: int) -> list[dict]:
+    """A vanilla network forwards, and back."""
+    rng, H, D, B = np.random.default_rng(0), *(LENGTHS[name] for name in ("hidden", "inputs", "batch"))
+    model, rows = params.init_rnn(rng, D, H), []
+    for T in LENGTHS["steps"]:
+        x, g = rng.standard_normal((T, B, D)), np.ones((T, B, H))
+        tape = unroll.forward(cells.rnn(), model, x)[2]
+        runs = {
+            "forward": lambda x=x: unroll.forward(cells.rnn(), model, x),
+            "backward": lambda tape=tape, g=g: unroll.backward(tape, g),
+        }
+        rows.append({"steps": T} | medians(runs, repeats))
+    return rows
+
+
+def widths(repeats: int) -> list[dict]:
+    """Steps h <- tanh(W h) of one sequence; seconds of one step."""
+    rng, rows = np.random.default_rng(1), []
+    for H in WIDTHS["hidden"]:
+        W, h, steps = (
+            rng.standard_normal((H, H)) / H**0.5,
+            rng.standard_normal(H),
+            int(max(5, WIDTHS["products"] / 8 / H**2)),
+        )
+        steps = min(steps, 2000)
+
+        def run(W=W, h=h, steps=steps):
+            for _ in range(steps):
+                h = np.tanh(W @ h)
+
+        rows.append({"hidden": H, "seconds": medians({"step": run}, repeats)["step"] / steps})
+    return rows
+
+
+def scans(repeats: int) -> list[dict]:
+    """Linear recurrences and the Kalman filter, by a loop and by a scan."""
+    rng, rows, B = np.random.default_rng(2), [], SCANS["batch"]
+    for T in SCANS["steps"]:
+        H, N = SCANS["diagonal"], SCANS["matrix"]
+        a, b = rng.uniform(0, 1, (T, B, H)), rng.standard_normal((T, B, H))
+        A, c = rng.standard_normal((T, B, N, N)) / (2 * N**0.5), rng.standard_normal((T, B, N))
+        system = lds_params.init_lds(rng, SCANS["kalman"], 1)
+        # a matrix for every step, so that the loop cannot copy covariances that have come to rest
+        system = system._replace(transition=np.tile(system.transition, (T, 1, 1)) * rng.uniform(0.9, 1, (T, 1, 1)))
+        y = rng.standard_normal((T, B, 1))
+        runs = {
+            "diagonal loop": lambda a=a, b=b: linear_recurrence.loop(a, b),
+            "diagonal scan": lambda a=a, b=b: linear_recurrence.forward(a, b),
+            "diagonal doubling": lambda a=a, b=b: scan.doubling(linear_recurrence.combine, (a, b)),
+            "matrix loop": lambda A=A, c=c: linear_recurrence.loop(A, c),
+            "matrix scan": lambda A=A, c=c: linear_recurrence.forward(A, c),
+            "kalman loop": lambda system=system, y=y: kalman.forward(system, y),
+            "kalman scan": lambda system=system, y=y: kalman_scan.forward(system, y),
+        }
+        rows.append({"steps": T} | medians(runs, repeats))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--toy", action="store_true", help="a second, to see that it runs")
+    parser.add_argument("--out", help="where to write the record, if not among the committed ones")
+    given = parser.parse_args()
+    if given.toy and not given.out:
+        parser.error("--toy needs --out: a toy must not replace the record")
+    if given.toy:
+        LENGTHS["steps"], WIDTHS["hidden"], SCANS["steps"] = [4, 8], [4, 8], [4, 9]
+        WIDTHS["products"] = 1e4
+    repeats, record = 1 if given.toy else REPEATS, circumstances(__file__)
+    found = {"lengths": lengths(repeats), "widths": widths(repeats), "scans": scans(repeats)}
+    record |= {"settings": {"lengths": LENGTHS, "widths": WIDTHS, "scans": SCANS, "repeats": repeats}} | found
+    for rows in found.values():
+        for row in rows:
+            print("  ".join(f"{name} {value:.3g}" for name, value in row.items()))
+    print(f"wrote {write(record, __file__, given.out)}")
+
+
+if __name__ == "__main__":
+    main()
