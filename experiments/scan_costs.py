@@ -1,7 +1,7 @@
 """What steps cost on one core: a recurrent loop against T and H, and loops against scans.
 
-Each figure is the median of several runs, taken in turn within one process. Timings age: they are for shapes
-and ratios, and the record names its machine.
+Each figure is the fastest of several runs, taken in turn within one process: what others do on the machine
+makes a run slower, and none faster. Timings age: they are for shapes and ratios, and the record names its machine.
 """
 
 import argparse
@@ -18,12 +18,13 @@ from rnncourse.reference import cells, kalman, kalman_scan, linear_recurrence, s
 from tools.records import circumstances, write  # noqa: E402
 
 LENGTHS = {"steps": [100, 200, 400, 800, 1600, 3200], "hidden": 64, "inputs": 16, "batch": 8}
-WIDTHS = {"hidden": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096], "products": 4e8}
+WIDTHS = {"hidden": [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]}
 SCANS = {"steps": [100, 300, 1000, 3000, 10000], "batch": 1, "diagonal": 32, "matrix": 8, "kalman": 4}
-REPEATS = 7
+SIZES = {"steps": 1000, "batch": 1, "diagonal": [8, 32, 128, 512, 2048, 8192], "matrix": [2, 4, 8, 16, 32, 64]}
+REPEATS = 15
 
 
-def medians(functions: dict, repeats: int) -> dict:
+def fastest(functions: dict, repeats: int) -> dict:
     """Seconds of each function, run in turn."""
     taken = {name: [] for name in functions}
     for _ in range(repeats + 1):
@@ -31,7 +32,7 @@ def medians(functions: dict, repeats: int) -> dict:
             begun = time.perf_counter()
             function()
             taken[name].append(time.perf_counter() - begun)
-    return {name: float(np.median(times[1:])) for name, times in taken.items()}  # the first warms up
+    return {name: min(times) for name, times in taken.items()}
 
 
 def lengths(repeats: int) -> list[dict]:
@@ -45,7 +46,7 @@ def lengths(repeats: int) -> list[dict]:
             "forward": lambda x=x: unroll.forward(cells.rnn(), model, x),
             "backward": lambda tape=tape, g=g: unroll.backward(tape, g),
         }
-        rows.append({"steps": T} | medians(runs, repeats))
+        rows.append({"steps": T} | fastest(runs, repeats))
     return rows
 
 
@@ -53,18 +54,14 @@ def widths(repeats: int) -> list[dict]:
     """Steps h <- tanh(W h) of one sequence; seconds of one step."""
     rng, rows = np.random.default_rng(1), []
     for H in WIDTHS["hidden"]:
-        W, h, steps = (
-            rng.standard_normal((H, H)) / H**0.5,
-            rng.standard_normal(H),
-            int(max(5, WIDTHS["products"] / 8 / H**2)),
-        )
-        steps = min(steps, 2000)
+        W, h = rng.standard_normal((H, H)) / H**0.5, rng.standard_normal(H)
+        steps = int(min(2000, max(5, 5e7 / H**2)))
 
         def run(W=W, h=h, steps=steps):
             for _ in range(steps):
                 h = np.tanh(W @ h)
 
-        rows.append({"hidden": H, "seconds": medians({"step": run}, repeats)["step"] / steps})
+        rows.append({"hidden": H, "seconds": fastest({"step": run}, repeats)["step"] / steps})
     return rows
 
 
@@ -88,7 +85,23 @@ def scans(repeats: int) -> list[dict]:
             "kalman loop": lambda system=system, y=y: kalman.forward(system, y),
             "kalman scan": lambda system=system, y=y: kalman_scan.forward(system, y),
         }
-        rows.append({"steps": T} | medians(runs, repeats))
+        rows.append({"steps": T} | fastest(runs, repeats))
+    return rows
+
+
+def sizes(repeats: int) -> list[dict]:
+    """Loops and scans of as many steps and ever larger states."""
+    rng, rows, (T, B) = np.random.default_rng(3), [], (SIZES["steps"], SIZES["batch"])
+    for H in SIZES["diagonal"]:
+        a, b = rng.uniform(0, 1, (T, B, H)), rng.standard_normal((T, B, H))
+        runs = {"loop": lambda a=a, b=b: linear_recurrence.loop(a, b)}
+        runs["scan"] = lambda a=a, b=b: linear_recurrence.forward(a, b)
+        rows.append({"form": "diagonal", "hidden": H} | fastest(runs, repeats))
+    for H in SIZES["matrix"]:
+        A, b = rng.standard_normal((T, B, H, H)) / (2 * H**0.5), rng.standard_normal((T, B, H))
+        runs = {"loop": lambda A=A, b=b: linear_recurrence.loop(A, b)}
+        runs["scan"] = lambda A=A, b=b: linear_recurrence.forward(A, b)
+        rows.append({"form": "matrix", "hidden": H} | fastest(runs, repeats))
     return rows
 
 
@@ -101,13 +114,19 @@ def main() -> None:
         parser.error("--toy needs --out: a toy must not replace the record")
     if given.toy:
         LENGTHS["steps"], WIDTHS["hidden"], SCANS["steps"] = [4, 8], [4, 8], [4, 9]
-        WIDTHS["products"] = 1e4
+        SIZES.update(steps=9, diagonal=[4], matrix=[2])
     repeats, record = 1 if given.toy else REPEATS, circumstances(__file__)
-    found = {"lengths": lengths(repeats), "widths": widths(repeats), "scans": scans(repeats)}
-    record |= {"settings": {"lengths": LENGTHS, "widths": WIDTHS, "scans": SCANS, "repeats": repeats}} | found
+    found = {"lengths": lengths(repeats), "widths": widths(repeats), "scans": scans(repeats), "sizes": sizes(repeats)}
+    record |= {
+        "settings": {"lengths": LENGTHS, "widths": WIDTHS, "scans": SCANS, "sizes": SIZES, "repeats": repeats}
+    } | found
     for rows in found.values():
         for row in rows:
-            print("  ".join(f"{name} {value:.3g}" for name, value in row.items()))
+            print(
+                "  ".join(
+                    f"{name} {value if isinstance(value, str) else format(value, '.3g')}" for name, value in row.items()
+                )
+            )
     print(f"wrote {write(record, __file__, given.out)}")
 
 

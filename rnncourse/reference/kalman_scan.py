@@ -36,12 +36,12 @@ class Stretch(NamedTuple):
 
 
 class Link(NamedTuple):
-    """z_t given z_s and the outputs up to s - 1, for s > t: mean E z_s + u, covariance W, :eq:`eq-smoother-combine`.
+    """z_t given z_s and the outputs up to s - 1, for s > t: mean E z_s + u, covariance U, :eq:`eq-smoother-combine`.
 
     Attributes:
         matrix: E, shape (..., G, H, H).
         shift: u, shape (..., B, H).
-        covariance: W, shape (..., G, H, H).
+        covariance: U, shape (..., G, H, H).
     """
 
     matrix: np.ndarray
@@ -133,9 +133,9 @@ def join(early: Link, late: Link) -> Link:
     Returns:
         From z_r to z_t.
     """
-    E, u, W = early
-    E_late, u_late, W_late = late
-    return Link(E @ E_late, _times(E, u_late) + u, symmetric(E @ W_late @ E.mT + W))
+    E, u, U = early
+    E_late, u_late, U_late = late
+    return Link(E @ E_late, _times(E, u_late) + u, symmetric(E @ U_late @ E.mT + U))
 
 
 def _prior(given: Problem) -> Stretch:
