@@ -1,7 +1,8 @@
 """What steps cost on one core: a recurrent loop against T and H, and loops against scans.
 
-Each figure is the fastest of several runs, taken in turn within one process: what others do on the machine
-makes a run slower, and none faster. Timings age: they are for shapes and ratios, and the record names its machine.
+Each figure is the processor time of the fastest of several runs, taken in turn within one process: what others do
+on the machine makes a run slower, and none faster.
+Timings age: they are for shapes and ratios, and the record names its machine.
 """
 
 import argparse
@@ -25,13 +26,13 @@ REPEATS = 15
 
 
 def fastest(functions: dict, repeats: int) -> dict:
-    """Seconds of each function, run in turn."""
+    """Processor seconds of each function, run in turn."""
     taken = {name: [] for name in functions}
     for _ in range(repeats + 1):
         for name, function in functions.items():
-            begun = time.perf_counter()
+            begun = time.process_time()
             function()
-            taken[name].append(time.perf_counter() - begun)
+            taken[name].append(time.process_time() - begun)
     return {name: min(times) for name, times in taken.items()}
 
 

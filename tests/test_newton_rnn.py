@@ -118,13 +118,16 @@ def test_what_overflows_is_replaced():
     assert np.isfinite(found.hidden).all()
 
 
-def test_on_the_torch_floor_any_cell_with_one_state():
+@pytest.mark.parametrize("kind", ["gru", "normed"])
+def test_on_the_torch_floor_any_cell_with_one_state(kind):
     rng = np.random.default_rng(0)
-    model = bridge.to_torch(gate_params.init_reset_after_gru(rng, 2, 4))
-    cell, x = gpu.gru.reset_after("keep"), torch.tensor(rng.standard_normal((30, 2, 2)))
-    if not cell.own:
-        states = gpu.unroll.forward(cell, model, x)[0]
-        agree(gpu.newton_rnn.solve(cell, model, x).hidden, states, 1e-11)
+    cell = gpu.gru.reset_after("keep") if kind == "gru" else gpu.layer_norm.rnn()
+    init = gate_params.init_reset_after_gru if kind == "gru" else gate_params.init_layer_norm_rnn
+    model, x = bridge.to_torch((init(rng, 2, 4), rng.standard_normal((30, 2, 2))))
+    states = gpu.unroll.forward(cell, model, x)[0]
+    found = gpu.newton_rnn.solve(cell, model, x)
+    agree(found.hidden, states, 1e-11)
+    assert found.iterations < 15
 
 
 @FLOORS

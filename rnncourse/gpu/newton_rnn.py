@@ -48,7 +48,7 @@ def solve(
     that overflows is replaced by f_t of the last guess.
 
     Args:
-        cell: any cell with one state and no parameters of its own.
+        cell: any cell with one state.
         params: W_x, W_h and b.
         inputs: x, shape (T, B, D).
         initial_state: h_0, shape (H,) or (B, H); zeros unless given.
@@ -62,7 +62,7 @@ def solve(
         The states and how they were reached.
 
     Raises:
-        ValueError: if a shape does not fit, an argument is out of range, or the cell has more.
+        ValueError: if a shape does not fit, an argument is out of range, or the cell has more states.
     """
     ax, h_0, h = _enter(cell, params, inputs, initial_state, guess)
     doors.one_of("form", form, FORMS)
@@ -119,10 +119,10 @@ def linearise(cell: Cell, params: NamedTuple, ax, initial_state, hidden, form: s
         ``(images, jacobians)``: f_t(h_{t-1}), (T, B, H); (T, B, H, H), or (T, B, H) if only diagonals are used.
     """
     before = torch.cat([initial_state[None], hidden[:-1]])
-    W_h = params[1]
+    _, W_h, _, *own = params
 
     def f(h, ax):
-        return cell.step((), ax, h @ W_h.T, (h,))[0]
+        return cell.step(own, ax, h @ W_h.T, (h,))[0]
 
     images = f(before, ax)
     if form == "zero":
@@ -145,10 +145,10 @@ def _length(error) -> float:
 
 
 def _enter(cell: Cell, params, inputs, initial_state, guess) -> tuple:
-    if cell.states != 1 or cell.own:
-        raise ValueError(f"cell: expected a cell with one state and no parameters of its own, got {cell.name}")
+    if cell.states != 1:
+        raise ValueError(f"cell: expected a cell with one state, got {cell.name}")
     doors.cell_params(cell, params)
-    W_x, W_h, b = params
+    W_x, W_h, b, *_ = params
     x = unroll.as_floats(inputs)
     doors.sequences("inputs", x, W_x.shape[1])
     shape = (*x.shape[:2], W_h.shape[1])
