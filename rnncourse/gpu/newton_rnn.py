@@ -21,7 +21,8 @@ class Solution(NamedTuple):
 
     Attributes:
         hidden: h_1..h_T, shape (T, B, H).
-        residuals: the largest |h_t - f_t(h_{t-1})| of the guess and after each iteration, shape (iterations + 1,).
+        residuals: the largest entry of h_t - f_t(h_{t-1}), in size: of the guess, and after each iteration,
+            shape (iterations + 1,).
         iterations: guesses tried; with damping, also those that were turned down.
     """
 
