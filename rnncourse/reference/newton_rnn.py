@@ -72,7 +72,7 @@ def solve(
     doors.at_least("limit", limit, 1)
     new, J = linearise(cell, params, ax, h_0, h, form)
     residuals = [abs(h - new)]
-    while len(residuals) <= limit and residuals[-1].max() > tolerance:
+    while len(residuals) <= limit and not residuals[-1].max() <= tolerance:  # NaN is no end
         moved = step(h, new, J, damping)
         after, J_after = linearise(cell, params, ax, h_0, moved, form)
         worse = damping and _length(moved - after) >= _length(h - new)
@@ -102,7 +102,8 @@ def step(hidden, images, jacobians, damping: float = 0.0) -> np.ndarray:
         if damping:
             return _smoothed(hidden, shift, jacobians, damping)
         _, moved = scan.prefixes(linear_recurrence.combine, (jacobians, shift))
-    return np.where(np.isfinite(moved), moved, images)
+        far = np.sqrt(np.finfo(moved.dtype).max)  # beyond it, the next product may overflow
+        return np.where(abs(moved) < far, moved, images)
 
 
 def linearise(cell: Cell, params: NamedTuple, ax, initial_state, hidden, form: str = "full") -> tuple:
