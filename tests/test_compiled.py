@@ -20,6 +20,7 @@ from rnncourse import (
     gpu,
     hmm_params,
     lds_params,
+    minimal_params,
     params,
     seq2seq_params,
     sequence_vae_params,
@@ -78,11 +79,12 @@ DRAWS = gpu.particles.draw(np.random.default_rng(0), T, B, 20, H)
 STILL = drawn(lds_params.init_lds, H, O, 0)
 PAIRS = drawn(seq2seq_params.init_seq2seq, 3, 3, 2, H, "dot")
 SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0, 0]])
-LOOK = PAIRS.attention
 WORDS = drawn(sequence_vae_params.init_sequence_vae, 4, D, H, H)
 LOOK, OVER = PAIRS.attention, drawn(diagonal_params.init_diagonal, D, H)
 SIGNS = torch.tensor([1.0, -1.0, 1.0])
 LEAKY, FEEDBACK = gpu.rates.leaky(0.3), Feedback(numbers(H, H), numbers(O, H))
+LIGHT = drawn(minimal_params.init_minimal, "lstm", D, H)
+MAPS = numbers(T, B, H, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -145,6 +147,7 @@ CASES = {
     "bptt, sliding": (lambda x: gpu.bptt.sliding(CELL, MODEL, x, TARGETS, 2).gradients, X),
     "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
     "bounds": (lambda x: [gpu.bounds.importance(x), gpu.bounds.free_bits(x * x, 0.1)], numbers(4, B)),
+    "bptt_scan": (lambda x: gpu.bptt_scan.hidden(tape(x), WEIGHTS), X),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
     "diagonal": (
@@ -176,18 +179,28 @@ CASES = {
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
     "kalman_ahead": (lambda x: gpu.kalman_ahead.forward(STILL, x, BELL.covariance.expand(B, H, H), 3), WEIGHTS[0]),
     "latent": (lambda x: gpu.latent.kl(Diagonal(x, -x), gpu.latent.standard((x, x))), X),
+    "kalman_scan": (lambda x: gpu.kalman_scan.smooth(gpu.kalman_scan.forward(LDS, TARGETS, x)[1]), X),
     "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
     "lds_em": (lambda x: gpu.lds_em.fit(LDS, TARGETS, x, iterations=1), X),
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
     "lds_joint": (lambda x: gpu.lds_joint.dense(LDS, T, x[:, 0]), X),
     "lds_likelihood": (lambda x: gpu.lds_likelihood.backward(gpu.lds_likelihood.forward(LDS, TARGETS, x)[1]), X),
     "local_rule": (lambda x: gpu.local_rule.full(LEAKY, MODEL, FEEDBACK[1], x, TARGETS, carry="own").gradients, X),
+    "linear_recurrence": (
+        both_ways(lambda b: gpu.linear_recurrence.forward(MAPS, b), gpu.linear_recurrence.backward),
+        WEIGHTS,
+    ),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
     "lstm_paths": (lambda x: gpu.lstm_paths.carried(gpu.lstm_paths.steps(memory(x)), 0, 2), X),
     "lyapunov": (lambda x: gpu.lyapunov.exponents(gpu.jacobians.steps(tape(x))), X),
+    "minimal_gates": (
+        both_ways(lambda x: gpu.minimal_gates.forward("lstm", LIGHT, x), gpu.minimal_gates.backward),
+        X,
+    ),
     "modules": (gpu.modules.RNN(MODEL.cell), X),
+    "newton_rnn": (lambda x: gpu.newton_rnn.solve(CELL, MODEL.cell, x, limit=2).hidden, X),
     "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
     "particles": (lambda x: gpu.particles.forward(LDS, TARGETS, DRAWS, x, lengths=[3, 2]), X),
     "posterior_families": (lambda x: windowed(STILL._replace(emission=x))[:2], STILL.emission),
@@ -197,6 +210,7 @@ CASES = {
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
+    "scan": (lambda x: [gpu.scan.prefixes(torch.mul, x), gpu.scan.suffixes(torch.mul, x)], X),
     "seq2seq": (lambda v: gpu.seq2seq.full(KEPT, PAIRS._replace(source_table=v), SAID, ANSWER), PAIRS.source_table),
     "sequence_vae": (lambda z: gpu.sequence_vae.full(KEPT, WORDS, SAID, z), numbers(B, H)),
     "smoother": (lambda x: [gpu.smoother.rts(filtered(x)), gpu.smoother.adjoint(filtered(x))], X),

@@ -13,8 +13,9 @@ import pytest
 import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
+from torch.utils.flop_counter import FlopCounterMode
 
-from rnncourse import bridge, bridge_gates, completion, params, records, rewrites, starts, trees
+from rnncourse import bridge, bridge_gates, completion, gpu, params, records, rewrites, starts, trees
 from rnncourse.data import chains, processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
@@ -1415,3 +1416,29 @@ def test_H15_the_baseline_sends_a_current_and_columns_have_one_sign():
         h = there
         assert off(rho, rho_0 + h) < RIGHT
     assert not dale.obeys(W).any() and dale.obeys(abs(W) * np.sign(W[0])).all()
+
+
+def operations(function) -> int:
+    """What torch counts as it runs."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def test_O20_the_readout_and_the_inputs_count():
+    """A character model with 16 units: nine tenths of its operations are none of the K^2 that are counted."""
+    steps, H, V = 50, 16, 96
+    rng = np.random.default_rng(0)
+    model, x = bridge.to_torch((params.init_model(rng, V, H, V), rng.standard_normal((steps, 1, V))))
+
+    def run():
+        gpu.readout.forward(model.readout, gpu.unroll.forward(gpu.cells.rnn(), model.cell, x)[0])
+
+    assert operations(run) == 2 * steps * (H * H + H * V + V * H)
+    assert 2 * steps * H * H < 0.1 * operations(run)
+    # Both grow with K^2 where nothing else does, and so does the filter of a hidden Markov model.
+    for size in (8, 16, 32):
+        start, transition = np.full(size, 1 / size), rng.dirichlet(np.ones(size), size)
+        chain = bridge.to_torch(HMMParams(start, transition, Categorical(rng.dirichlet(np.ones(5), size))))
+        seen = torch.zeros((steps, 1), dtype=torch.long)
+        assert operations(lambda c=chain, s=seen: gpu.hmm.forward(c, s)) == 2 * (steps - 1) * size * size

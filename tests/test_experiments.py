@@ -523,3 +523,36 @@ def test_networks_that_decide_as_the_page_tells_it():
             assert run["W_y"][-1] > max(0.3, run["W_y"][0] + 0.2) and abs(run["W_h"][-1]) < 0.1
     weights_file = records.FOLDER.parent / "weights" / "decisions.npz"
     assert hashlib.sha256(weights_file.read_bytes()).hexdigest() == record["weights"]
+
+
+def test_what_steps_and_scans_cost_as_the_page_tells_it():
+    record = records.load("scan_costs")
+    steps = np.log([row["steps"] for row in record["lengths"]])
+    for way in ("forward", "backward"):
+        slope = np.polyfit(steps, np.log([row[way] for row in record["lengths"]]), 1)[0]
+        assert 0.8 < slope < 1.25
+    step = {row["hidden"]: row["seconds"] for row in record["widths"]}
+    assert step[64] < 2 * step[16] and step[2048] / step[1024] > 1.3 * step[512] / step[256]
+    ratio = {(row["form"], row["hidden"]): row["loop"] / row["scan"] for row in record["sizes"]}
+    assert ratio["diagonal", 8] > 1.5 and ratio["matrix", 4] > 1.5
+    assert ratio["diagonal", 8192] < 1 and ratio["matrix", 64] < 1
+    assert all(row["kalman loop"] > 2 * row["kalman scan"] for row in record["scans"] if row["steps"] >= 1000)
+
+
+def test_who_follows_a_state_as_the_page_tells_it():
+    record = records.load("state_tracking")
+    T, starts = record["settings"]["length"], record["settings"]["starts"]
+
+    def shares(task, net, where):
+        runs = [run for run in record["runs"] if (run["task"], run["net"]) == (task, net)]
+        assert [run["seed"] for run in runs] == starts
+        return np.array([np.mean(run["right"][where]) for run in runs])
+
+    near, far = slice(T - 4, T), slice(-T, None)
+    for task, chance in {"parity": 1 / 2, "cups": 1 / 6}.items():
+        for net in ("minimal gru", "minimal lstm"):
+            assert shares(task, net, near).max() < chance + 0.1 and shares(task, net, far).max() < chance + 0.1
+        assert shares(task, "gru", near).min() > 0.95 and np.median(shares(task, "gru", far)) > 0.75
+    assert shares("parity", "signed", near).min() > 0.95 and shares("parity", "signed", far).max() < 0.6
+    assert shares("cups", "signed", near).max() < 0.9
+    assert shares("parity", "tanh", near).min() < 0.9  # some starts do not find it
