@@ -22,7 +22,7 @@ CELLS = {
     "gru-before": gru_before.reset_before(),
 }
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-RESIDENT = 128 * 1024  # bytes of recurrent weights, padding counted, that a program may hold
+HOPPER = 227 * 1024  # bytes of shared memory that a program may have on an H100 or H200
 ENTRIES = 2**31  # an array's addresses are 32-bit numbers inside the kernels
 
 
@@ -101,20 +101,35 @@ def why_not(kind: str, params: NamedTuple, inputs) -> str | None:
     Returns:
         A sentence, or None if it can run.
     """
-    W_h, H = params[1], params[1].shape[-1]
-    size = ops.KINDS[kind].gates * ops.wide(H) ** 2 * W_h.element_size()
-    numbers = len(inputs) * inputs.shape[1] * H * max(ops.KINDS[kind][1:5])
+    W_h, H, facts = params[1], params[1].shape[-1], ops.KINDS[kind]
+    numbers = inputs.shape[0] * inputs.shape[1] * H * max(facts.gates, facts.states, facts.saved, facts.pre)
     if W_h.dtype not in DTYPES:
         return f"there are no kernels for {W_h.dtype}"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
     if not (W_h.is_cuda or _interpreted()):
         return "the parameters are not on a CUDA device, and TRITON_INTERPRET=1 was not set"
-    if size > RESIDENT:
-        return f"the recurrent weights take {size // 1024} KiB with their padding, more than the {RESIDENT // 1024} allowed"
+    if H > (widest := widest_here(kind, W_h)):
+        return f"{H} hidden units: the recurrent weights of {kind} stay on this chip up to {widest} in {W_h.dtype}"
     if numbers >= ENTRIES:
         return f"an array would have {numbers} entries; addresses in the kernels end at {ENTRIES}"
     return None
+
+
+def widest_here(kind: str, weights: torch.Tensor) -> int:
+    """The most hidden units whose recurrent weights stay on the chip.
+
+    Args:
+        kind: one of ``CELLS``.
+        weights: any of the parameters: its type and device count.
+
+    Returns:
+        H. Half of what an H100 takes where a program has less shared memory: a quarter of the weights.
+    """
+    widest = ops.KINDS[kind].widest[weights.element_size()]
+    if weights.is_cuda and torch.cuda.get_device_properties(weights.device).shared_memory_per_block_optin < HOPPER:
+        return widest // 2
+    return widest
 
 
 def _interpreted() -> bool:

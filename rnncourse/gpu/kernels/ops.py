@@ -21,6 +21,9 @@ class Kind(NamedTuple):
         states: tensors of its state.
         saved: blocks of a hidden unit that the way back reads.
         pre: blocks of a hidden unit that the way back writes.
+        widest: hidden units of the widest tile whose weights stay on the chip, for numbers of 8, 4 and 2
+            bytes: what the compiler fits into the 227 KiB of shared memory of an H100 or H200, without
+            spilling (tests/test_kernels_compile.py asks it).
         constants: what is compiled in.
     """
 
@@ -29,16 +32,17 @@ class Kind(NamedTuple):
     states: int
     saved: int
     pre: int
+    widest: dict
     constants: dict
 
 
 KINDS = {
-    "rnn-tanh": Kind("rnn", 1, 1, 0, 1, {"RELU": False}),
-    "rnn-relu": Kind("rnn", 1, 1, 0, 1, {"RELU": True}),
-    "lstm": Kind("lstm", 4, 2, 4, 4, {}),
-    "layer-norm-lstm": Kind("layer_norm_lstm", 4, 2, 8, 9, {"EPSILON": 1e-5}),
-    "gru": Kind("gru", 3, 1, 4, 3, {}),
-    "gru-before": Kind("gru_before", 3, 1, 3, 3, {}),
+    "rnn-tanh": Kind("rnn", 1, 1, 0, 1, {8: 128, 4: 64, 2: 256}, {"RELU": False}),
+    "rnn-relu": Kind("rnn", 1, 1, 0, 1, {8: 128, 4: 64, 2: 256}, {"RELU": True}),
+    "lstm": Kind("lstm", 4, 2, 4, 4, {8: 32, 4: 64, 2: 128}, {}),
+    "layer-norm-lstm": Kind("layer_norm_lstm", 4, 2, 8, 9, {8: 32, 4: 64, 2: 64}, {"EPSILON": 1e-5}),
+    "gru": Kind("gru", 3, 1, 4, 3, {8: 64, 4: 64, 2: 128}, {}),
+    "gru-before": Kind("gru_before", 3, 1, 3, 3, {8: 64, 4: 64, 2: 128}, {}),
 }
 
 
@@ -52,6 +56,19 @@ def wide(H: int) -> int:
         A power of two.
     """
     return max(16, 1 << (H - 1).bit_length())
+
+
+def warps(dtype: torch.dtype, H: int) -> int:
+    """Groups of 32 threads in a program: more of them where a row of a tile is long, or registers run out.
+
+    Args:
+        dtype: of the arrays.
+        H: hidden units.
+
+    Returns:
+        4 or 8.
+    """
+    return 8 if wide(H) * dtype.itemsize >= 256 else 4
 
 
 def settings(kind: str, dtype: torch.dtype, H: int) -> dict:
@@ -150,7 +167,8 @@ def _launch(kind: str, way: str, *tensors: torch.Tensor) -> None:
     _, steps, B, H = states.shape
     kernel = getattr(importlib.import_module(f"rnncourse.gpu.kernels.{KINDS[kind].module}"), way)
     with torch.cuda.device_of(states):
-        kernel[(-(-B // BLOCK),)](*tensors, steps - 1, B, H, **settings(kind, states.dtype, H))
+        compiled_in = settings(kind, states.dtype, H)
+        kernel[(-(-B // BLOCK),)](*tensors, steps - 1, B, H, **compiled_in, num_warps=warps(states.dtype, H))
 
 
 def _keep(ctx, inputs, output):
