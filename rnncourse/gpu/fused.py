@@ -23,6 +23,7 @@ CELLS = {
 }
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 HOPPER = 227 * 1024  # bytes of shared memory that a program may have on an H100 or H200
+EPSILON = ops.KINDS["layer-norm-lstm"].constants["EPSILON"]
 ENTRIES = 2**31  # an array's addresses are 32-bit numbers inside the kernels
 
 
@@ -78,16 +79,13 @@ def run(kind: str, params: NamedTuple, x: torch.Tensor, start: tuple, lengths: t
         from rnncourse.gpu.kernels import layer_norm_lstm
 
         gain_x, gain_h, shift, *rest = own
-        ax = (gain_x * layer_norm_lstm.normalise(ax, CONSTANTS["EPSILON"]) + shift).to(ax.dtype)
+        ax = (gain_x * layer_norm_lstm.normalise(ax, EPSILON) + shift).to(ax.dtype)
         own = [gain_h, *rest]
     own = torch.cat(own) if own else W_h.new_empty(0)
     start = torch.stack([part.expand(B, W_h.shape[1]) for part in start])
     if lengths is None:
         lengths = torch.full((B,), T, dtype=torch.int32, device=x.device)
     return ops.fused_forward(kind, ax, W_h, own, start, lengths)[0]
-
-
-CONSTANTS = ops.KINDS["layer-norm-lstm"].constants
 
 
 def why_not(kind: str, params: NamedTuple, inputs) -> str | None:
@@ -109,7 +107,7 @@ def why_not(kind: str, params: NamedTuple, inputs) -> str | None:
         return "Triton is not installed"
     if not (W_h.is_cuda or _interpreted()):
         return "the parameters are not on a CUDA device, and TRITON_INTERPRET=1 was not set"
-    if H > (widest := widest_here(kind, W_h)):
+    if (widest := widest_here(kind, W_h)) < H:
         return f"{H} hidden units: the recurrent weights of {kind} stay on this chip up to {widest} in {W_h.dtype}"
     if numbers >= ENTRIES:
         return f"an array would have {numbers} entries; addresses in the kernels end at {ENTRIES}"

@@ -24,7 +24,7 @@ def forward(
         row(own, 1, H, WIDE, SUM),
         row(own, 2, H, WIDE, SUM),
         row(own, 3, H, WIDE, SUM),
-    )  # noqa: E501
+    )
     y_c, beta = row(own, 4, H, WIDE, SUM), row(own, 5, H, WIDE, SUM)
     length = tl.load(lengths + rows, rows < B, other=0)[:, None]
     cells = states + (T + 1) * B * H
@@ -63,7 +63,7 @@ def backward(
         row(own, 1, H, WIDE, SUM),
         row(own, 2, H, WIDE, SUM),
         row(own, 3, H, WIDE, SUM),
-    )  # noqa: E501
+    )
     y_c, beta = row(own, 4, H, WIDE, SUM), row(own, 5, H, WIDE, SUM)
     length = tl.load(lengths + rows, rows < B, other=0)[:, None]
     cells, d_cells = states + (T + 1) * B * H, d_states + (T + 1) * B * H
