@@ -13,3 +13,8 @@ except ImportError:  # Triton has wheels for Linux alone
     def jit(function):
         """Leave a function as it is."""
         return function
+
+
+def written(kernel):
+    """The Python function that a kernel was written as, to be shown on a page."""
+    return getattr(kernel, "fn", kernel)
