@@ -19,12 +19,8 @@ def forward(
     tile = rows[:, None] * H + units[None, :]
     W_i, W_f = tiles.forward_weights(W, 0, H, WIDE), tiles.forward_weights(W, 1, H, WIDE)
     W_g, W_o = tiles.forward_weights(W, 2, H, WIDE), tiles.forward_weights(W, 3, H, WIDE)
-    y_i, y_f, y_g, y_o = (
-        row(own, 0, H, WIDE, SUM),
-        row(own, 1, H, WIDE, SUM),
-        row(own, 2, H, WIDE, SUM),
-        row(own, 3, H, WIDE, SUM),
-    )
+    y_i, y_f = row(own, 0, H, WIDE, SUM), row(own, 1, H, WIDE, SUM)
+    y_g, y_o = row(own, 2, H, WIDE, SUM), row(own, 3, H, WIDE, SUM)
     y_c, beta = row(own, 4, H, WIDE, SUM), row(own, 5, H, WIDE, SUM)
     length = tl.load(lengths + rows, rows < B, other=0)[:, None]
     cells = states + (T + 1) * B * H
@@ -58,12 +54,8 @@ def backward(
     tile = rows[:, None] * H + units[None, :]
     W_i, W_f = tiles.backward_weights(W, 0, H, WIDE), tiles.backward_weights(W, 1, H, WIDE)
     W_g, W_o = tiles.backward_weights(W, 2, H, WIDE), tiles.backward_weights(W, 3, H, WIDE)
-    y_i, y_f, y_g, y_o = (
-        row(own, 0, H, WIDE, SUM),
-        row(own, 1, H, WIDE, SUM),
-        row(own, 2, H, WIDE, SUM),
-        row(own, 3, H, WIDE, SUM),
-    )
+    y_i, y_f = row(own, 0, H, WIDE, SUM), row(own, 1, H, WIDE, SUM)
+    y_g, y_o = row(own, 2, H, WIDE, SUM), row(own, 3, H, WIDE, SUM)
     y_c, beta = row(own, 4, H, WIDE, SUM), row(own, 5, H, WIDE, SUM)
     length = tl.load(lengths + rows, rows < B, other=0)[:, None]
     cells, d_cells = states + (T + 1) * B * H, d_states + (T + 1) * B * H

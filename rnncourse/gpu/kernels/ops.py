@@ -114,7 +114,7 @@ def fused_forward(
     states, saved = _results(kind, ax, W_h, own, start, lengths)
     states[:, 0] = start
     tensors = [tensor.contiguous() for tensor in (ax, W_h, own)]
-    _launch(kind, "forward", *tensors, states, saved, lengths)
+    _launch(kind, "forward", *tensors, states, saved, lengths.contiguous())
     return states, saved
 
 
@@ -151,7 +151,7 @@ def fused_backward(
     """
     d_pre, d_start = _gradients(kind, W_h, own, states, saved, d_states, lengths)
     tensors = [tensor.contiguous() for tensor in (W_h, own, states, saved, d_states)]
-    _launch(kind, "backward", *tensors, lengths, d_pre, d_start)
+    _launch(kind, "backward", *tensors, lengths.contiguous(), d_pre, d_start)
     return d_pre, d_start
 
 
