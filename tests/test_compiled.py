@@ -32,7 +32,9 @@ from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
 NOT_COMPILED = {
+    "cuda_graphs": "records what a device is asked to do, compiled or not",
     "forecaster": "a torch.nn module around torch's own layers, which is for torch to compile",
+    "fused": "without a CUDA device it is the loop; tests/kernel_worker.py compiles around a kernel",
     "graph": "records tensors and differentiates; every backward pass here goes through it",
     "language": "a torch.nn module around torch's own layers, which is for torch to compile",
     "pixels": "a torch.nn module around torch's own layers and gpu.diagonal",

@@ -441,7 +441,7 @@ def test_the_gpu_run_works_without_a_gpu(capsys, tmp_path):
 def test_the_gpu_run_fails_where_a_gradient_is_off(monkeypatch):
     real = gpu.rtrl.full
     monkeypatch.setattr(gpu.rtrl, "full", lambda *given: real(*given)._replace(loss=torch.tensor(9.0)))
-    assert race_gpu.main(["--cpu"]) == 1
+    assert race_gpu.main(["decoding", "--cpu"]) == 1
 
 
 def test_a_device_names_its_record():
