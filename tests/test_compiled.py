@@ -139,6 +139,7 @@ CASES = {
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
     "lds_joint": (lambda x: gpu.lds_joint.dense(LDS, T, x[:, 0]), X),
     "lds_likelihood": (lambda x: gpu.lds_likelihood.backward(gpu.lds_likelihood.forward(LDS, TARGETS, x)[1]), X),
+    "linear_scan": (lambda x: gpu.linear_scan.forward(torch.sigmoid(x), x), X),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
