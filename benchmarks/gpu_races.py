@@ -14,7 +14,7 @@ from benchmarks import gpu_peers
 from benchmarks.race import Case
 from rnncourse import bridge, bridge_gates, gate_params, gpu, hmm_params, lds_params, params, seq2seq_params
 from rnncourse.data import linear_systems, pairs, processes
-from rnncourse.gpu import fused, graph
+from rnncourse.gpu import fused, graph, linear_scan
 from rnncourse.gpu.cuda_graphs import graphed
 
 INITS = {
@@ -132,7 +132,7 @@ def layer(kind: str, W, x: torch.Tensor, g: torch.Tensor) -> Callable:
 
 
 def scans(device: torch.device, toy: bool) -> Iterator[Case]:
-    """h_t = a_t h_{t-1} + b_t, unit by unit: the tree of ``gpu.scan``, torch's associative_scan, and the loop.
+    """h_t = a_t h_{t-1} + b_t, unit by unit: our kernel, the tree of ``gpu.scan``, torch's scan, and the loop.
 
     Args:
         device: where they race.
@@ -146,7 +146,8 @@ def scans(device: torch.device, toy: bool) -> Iterator[Case]:
         rng = np.random.default_rng(0)
         a, b = rng.uniform(0.5, 1, (T, B, H)), rng.standard_normal((T, B, H))
         a, b = (torch.tensor(array, dtype=torch.float32, device=device) for array in (a, b))
-        contenders = {**tree(a, b), "associative_scan": associative(a, b), **gpu_peers.accelerated_scan(a, b, Fetched)}
+        contenders = {"fused scan": scanned(a, b)} if linear_scan.available(a) else {}
+        contenders |= {**tree(a, b), "associative_scan": associative(a, b), **gpu_peers.accelerated_scan(a, b, Fetched)}
         if T <= 16_384:
             contenders["step loop"] = lambda a=a, b=b: [Fetched(linear(a, b))]
         truth = [linear(a.double(), b.double()).cpu().numpy()]
@@ -155,11 +156,12 @@ def scans(device: torch.device, toy: bool) -> Iterator[Case]:
 
 def linear(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The loop."""
-    h, states = torch.zeros_like(b[0]), []
-    for a_t, b_t in zip(a, b, strict=True):
-        h = a_t * h + b_t
-        states.append(h)
-    return torch.stack(states)
+    return linear_scan.loop(a, b, torch.zeros_like(b[0]))
+
+
+def scanned(a: torch.Tensor, b: torch.Tensor) -> Callable:
+    start = torch.zeros_like(b[0])
+    return lambda: [Fetched(linear_scan.forward(a, b, start))]
 
 
 def join(early: tuple, late: tuple) -> tuple:

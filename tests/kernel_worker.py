@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from rnncourse import gate_params, params
-from rnncourse.gpu import fused
+from rnncourse.gpu import fused, linear_scan
 
 INITS = {
     "rnn-tanh": params.init_rnn,
@@ -33,6 +33,27 @@ CASES = {
     for T, B, D, H in (SIZES if dtype == "float64" or f"{kind} {dtype}" == "lstm bfloat16" else SMALL)
     for ragged in ((False, True) if dtype == "float64" and T == 5 else (False,))
 }
+
+
+SCANS = {f"scan {dtype} {shape}": (dtype, shape) for dtype in DTYPES for shape in [(1, 1, 1), (65, 3, 11), (130, 2)]}
+
+
+def scan_problem(name: str) -> list[np.ndarray]:
+    """Factors, what is added, the start and an arriving gradient, rounded to the type of the case."""
+    dtype, shape = SCANS[name]
+    rng = np.random.default_rng(sum(map(ord, name)))
+    a, b, g = rng.uniform(-0.5, 1, shape), *rng.standard_normal((2, *shape))
+    return [_rounded(array, DTYPES[dtype]) for array in (a, b, rng.standard_normal(shape[1:]), g)]
+
+
+def solve_scan(name: str, device: str, forward=linear_scan.forward, dtype=None) -> list[np.ndarray]:
+    """States, and the gradients of factors, of what is added and of the start."""
+    dtype = dtype or DTYPES[SCANS[name][0]]
+    a, b, start, g = (torch.tensor(array, dtype=dtype, device=device) for array in scan_problem(name))
+    leaves = [tensor.requires_grad_() for tensor in (a, b, start)]
+    states = forward(*leaves)
+    found = states, *torch.autograd.grad(states, leaves, g)
+    return [tensor.detach().double().cpu().numpy() for tensor in found]
 
 
 def problem(name: str) -> dict:
@@ -99,6 +120,7 @@ def checked(device: str) -> None:
         own = ones({"layer-norm-lstm": 24, "gru": 4}.get(kind, 0))
         given = (kind, ones(2, 3, facts.gates * 4), ones(facts.gates * 4, 4), own, ones(facts.states, 3, 4), lengths)
         torch.library.opcheck(fused.ops.fused_forward, given)
+    torch.library.opcheck(linear_scan.linear_scan, (0.5 * ones(3, 2), ones(3, 2), ones(2)))
 
 
 def main() -> None:
@@ -112,6 +134,9 @@ def main() -> None:
         assert reason is None, reason  # or the loop would be judged in the place of the kernel
         for n, array in enumerate(solve(name, device)):
             found[f"{name}/{n}"] = array
+    for name in SCANS:
+        assert linear_scan.available(torch.ones(1, device=device))
+        found |= {f"{name}/{n}": array for n, array in enumerate(solve_scan(name, device))}
     checked(device)
     np.savez(out, compiled=compiled(device), **found)
 

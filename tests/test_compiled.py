@@ -192,6 +192,7 @@ CASES = {
         both_ways(lambda b: gpu.linear_recurrence.forward(MAPS, b), gpu.linear_recurrence.backward),
         WEIGHTS,
     ),
+    "linear_scan": (lambda x: gpu.linear_scan.forward(torch.sigmoid(x), x), X),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),

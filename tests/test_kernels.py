@@ -13,11 +13,11 @@ import kernel_worker
 import numpy as np
 import pytest
 import torch
-from kernel_worker import CASES, problem, solve
+from kernel_worker import CASES, SCANS, problem, scan_problem, solve, solve_scan
 from proof import agree
 
 from rnncourse import gpu, reference
-from rnncourse.gpu import fused
+from rnncourse.gpu import fused, linear_scan
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 5e-3, "bfloat16": 0.15}
@@ -95,6 +95,32 @@ def test_a_kernel_rounds_no_worse_than_the_loop(found, name):
     """Both in float16: the kernel keeps its sums, and c, in float32. (Of bfloat16 the interpreter cuts digits off.)"""
     right = by_hand(name)
     assert worst(results_of(found, name), right) < 2 * worst(solve(name, "cpu", plain_loop), right)
+
+
+@needs_triton
+@pytest.mark.parametrize("name", SCANS)
+def test_a_linear_scan_against_the_loop_and_autograd(found, name):
+    right = solve_scan(name, "cpu", linear_scan.loop, torch.float64)
+    agree(tuple(results_of(found, name)), tuple(right), TOLERANCE[SCANS[name][0]])
+
+
+@pytest.mark.parametrize("name", [name for name in SCANS if "float64" in name])
+def test_the_loop_of_a_linear_scan_is_its_matrix(name):
+    """h = L b + (a product of all factors) h_0, with L_tj the product of the factors between."""
+    a, b, start, _ = scan_problem(name)
+    T = len(a)
+    L = [[np.prod(a[j + 1 : t + 1], axis=0) * (j <= t) for j in range(T)] for t in range(T)]
+    dense = np.einsum("tj...,j...->t...", np.array(L), b) + np.cumprod(a, axis=0) * start
+    agree(linear_scan.forward(*map(torch.tensor, (a, b, start))).numpy(), dense, 1e-12)
+
+
+def test_doors_of_a_linear_scan():
+    a = torch.ones(3, 2)
+    for name, given in {"added": (a, a[:2]), "start": (a, a, a), "factors": (a[:0], a[:0])}.items():
+        with pytest.raises(ValueError, match=f"^{name}: "):
+            linear_scan.forward(*given)
+    with pytest.raises(ValueError, match=r"^added: expected torch.float32 on cpu"):
+        linear_scan.forward(a, a.double())
 
 
 @needs_triton

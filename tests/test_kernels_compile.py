@@ -53,6 +53,24 @@ def compiled(kind: str, way: str, size: int) -> dict:
     return {"shared": shared, "stack": stack, "tensor cores": "mma" in result.asm["ptx"]}
 
 
+def compiled_scan() -> dict:
+    """The scan in float32, the way back, which reads the factors one step late."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from rnncourse.gpu import linear_scan
+    from rnncourse.gpu.kernels import language
+    from rnncourse.gpu.kernels.linear_scan import scan
+
+    fixed = {"REVERSED": True, "CHUNK": linear_scan.CHUNK, "BLOCK": linear_scan.BLOCK, "SUM": language.tl.float32}
+    types = dict.fromkeys(("T", "N", "shift"), "i32") | dict.fromkeys(fixed, "constexpr")
+    signature = {name: types.get(name, "*fp32") for name in scan.arg_names}
+    source = ASTSource(scan, signature, {(scan.arg_names.index(name),): value for name, value in fixed.items()})
+    result = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    return {"shared": result.metadata.shared, "stack": stack_of(result.asm["cubin"])}
+
+
 def stack_of(binary: bytes) -> int:
     """Bytes of memory that each thread keeps what has no register in."""
     from triton import knobs
@@ -83,6 +101,11 @@ def test_a_kernel_at_its_widest_fits(made, kind, way, size):
     assert it["tensor cores"] == (size != 4)  # float32 is multiplied as float32, and not in TF32
 
 
+def test_the_scan_fits(made):
+    assert 0 < made["scan"]["shared"] <= fused.HOPPER and made["scan"]["stack"] == 0
+
+
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    print(json.dumps({f"{kind} {way} {size}": compiled(kind, way, size) for kind, way, size in CASES}))
+    every = {f"{kind} {way} {size}": compiled(kind, way, size) for kind, way, size in CASES}
+    print(json.dumps(every | {"scan": compiled_scan()}))
