@@ -27,8 +27,9 @@ from rnncourse import (
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTATION, ERRATA, GUIDE = (
-    (ROOT / "appendices" / f"{name}.md").read_text(encoding="utf8") for name in ("notation", "errata", "instructors")
+NOTATION, ERRATA, SYSTEMS, GUIDE = (
+    (ROOT / "appendices" / f"{name}.md").read_text(encoding="utf8")
+    for name in ("notation", "errata", "systems", "instructors")
 )
 FLOORS = ("rnncourse.reference", "rnncourse.gpu")
 MODEL = ("RNNParams", "ReadoutParams", "ModelParams", "WordVectors")
@@ -147,7 +148,9 @@ def test_the_gradient_at_the_door_of_torchs_layer_is_the_immediate_one():
     assert torch.equal(output.grad, 2 * output)  # g_t: nothing of later steps is in it
 
 
-@pytest.mark.parametrize("text", [NOTATION, ERRATA, GUIDE], ids=["notation", "errata", "instructors"])
+@pytest.mark.parametrize(
+    "text", [NOTATION, ERRATA, SYSTEMS, GUIDE], ids=["notation", "errata", "systems", "instructors"]
+)
 def test_tables_are_whole(text):
     for table in tables(text):
         assert {len(row) for row in table} == {len(table[0])}, table[0]

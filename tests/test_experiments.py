@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from rnncourse import records, weights
-from rnncourse.data import chorales, dates, digits
+from rnncourse.data import chorales, dates, digits, names
 from rnncourse.gpu import module_weights, pixels, sequence_bound
 from rnncourse.gpu.deep_markov import DeepMarkov
 from rnncourse.gpu.variational_rnn import VariationalRNN
 from rnncourse.params import init_model, named_arrays
+from rnncourse.reference import naive_bayes
 from tools import records as tool
 
 SCRIPTS = {script.stem: script for script in tool.scripts()}
@@ -97,6 +98,13 @@ def test_language_models_beside_counting():
     assert max(tests["words", "lstm"]) < counts["words"][4] < min(tests["words", "rnn"])
     mixed = {name: [m["test"] for m in record["together"] if m["name"] == name] for name in ("rnn", "lstm")}
     assert max(mixed["lstm"]) < min(mixed["rnn"]) and max(mixed["rnn"]) < min(tests["words", "lstm"])
+
+
+def test_every_word_network_beats_a_smoothed_bigram():
+    """Perplexity per word on the held-out text, chapter 04."""
+    record = records.load("language_models")
+    bigram = next(model["test"] for model in record["kneser_ney"]["words"] if model["order"] == 2)
+    assert max(run["test"] for run in record["runs"] if run["unit"] == "words") < bigram - 0.3
 
 
 def test_what_remembers():
@@ -383,6 +391,36 @@ def test_the_applications_as_the_page_tells_them():
     lost, error = figures("walk", "net, lost"), figures("walk", "net, error")
     assert (lost / np.arange(1, 11)).min() > -0.001 and (lost[:, [0, 4, 9]].min(axis=1) < 0).sum() == 3
     assert lost.shape == (5, 10) and (lost > -3 * error).all()
+
+
+def test_made_up_names_end_and_are_new_and_mostly_recognised():
+    """What chapter 16 tells of a network that spells: it copies less than the chain, and is recognised less often."""
+    for run in (run for run in records.load("applications")["runs"] if run["task"] == "made up"):
+        net, chain = run["net"], run["markov"]
+        assert run["ended"] > 0.97 and net["new"] > 0.95 > chain["new"]
+        assert 0.5 < net["recognised, new"] < chain["recognised, new"]
+
+
+def test_gestures_are_forecast_better_than_by_any_rival_at_every_distance():
+    runs = [run for run in records.load("applications")["runs"] if run["task"] == "gestures"]
+    (plain,) = (run for run in runs if run["net"] == "rivals")
+    rivals = np.min([plain[name] for name in ("persistence", "autoregression", "kalman")], axis=0)
+    nets = [run["errors"] for run in runs if run["net"] == "net"]
+    assert len(rivals) == 20 and len(nets) == 3 and (np.array(nets) < rivals).all()
+
+
+def test_counted_pairs_of_letters_beat_the_network_that_reads_names():
+    """The network beats the majority and single letters; from pairs of letters on, counting is ahead of it."""
+    found = names.load()
+
+    def counted(longest):
+        bags = [[naive_bayes.grams(f"^{word}$", longest) for word in part.words] for part in (found.train, found.test)]
+        model = naive_bayes.fit(bags[0], found.train.labels, len(found.languages), 0.2)
+        return (naive_bayes.log_posterior(model, bags[1]).argmax(axis=1) == found.test.labels).mean()
+
+    shares = [run["test"] for run in records.load("applications")["runs"] if run["task"] == "languages"]
+    majority = (found.test.labels == np.bincount(found.train.labels).argmax()).mean()
+    assert len(shares) == 3 and majority < counted(1) < min(shares) and max(shares) < counted(2)
 
 
 def test_what_the_latent_says():
