@@ -7,10 +7,21 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)  # IPython's commands, which are no Python
+
+
+class Asked(NamedTuple):
+    """One import, or one call that loads records: ``from base import names`` with its leading dots."""
+
+    kind: str  # "import", "from" or "records"
+    names: tuple[str, ...]
+    base: str = ""
+    level: int = 0
 
 
 def library_files(code: str, roots: tuple[Path, ...] = (ROOT,)) -> list[Path]:
@@ -25,7 +36,7 @@ def library_files(code: str, roots: tuple[Path, ...] = (ROOT,)) -> list[Path]:
     pending = [(code, "")]
     while pending:
         source, package = pending.pop()
-        for file in _uses(_tree(source), package, roots):
+        for file in _uses(_asked(source), package, roots):
             found.add(file)
             if file.suffix == ".py" and file not in followed:
                 followed.add(file)
@@ -44,30 +55,45 @@ def digest(*parts: str | Path) -> str:
     return total.hexdigest()[:16]
 
 
-def _tree(source: str) -> ast.AST:
-    """Parse Python, or the Python of a notebook's cells."""
+@cache  # a hundred proofs import the same fifty files: each text is parsed once
+def _asked(source: str) -> tuple[Asked, ...]:
+    """What a piece of Python, or the Python of a notebook's cells, asks for."""
     try:
-        return ast.parse(source)
+        tree = ast.parse(source)
     except SyntaxError:
-        return ast.parse(MAGIC.sub(r"\1pass", source))
+        tree = ast.parse(MAGIC.sub(r"\1pass", source))
+    return tuple(_requests(tree))
 
 
-def _uses(tree: ast.AST, package: str, roots) -> Iterator[Path]:
-    """Each file that a module uses."""
+def _requests(tree: ast.AST) -> Iterator[Asked]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _chain(alias.name, roots)
+            yield Asked("import", tuple(alias.name for alias in node.names))
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            inner = [f"{base}.{alias.name}" for alias in node.names]
-            for name in inner:  # a name that is no module lives in the base itself
-                file = _module(name, roots) or _module(base, roots)
-                yield from [file] if file else []
+            yield Asked("from", tuple(alias.name for alias in node.names), node.module or "", node.level)
         elif isinstance(node, ast.Call) and re.search(r"\brecords\.load$", ast.unparse(node.func)):
-            for name in (arg.value for arg in node.args if isinstance(arg, ast.Constant)):
-                yield ROOT / "experiments" / "records" / f"{name}.json"
+            yield Asked("records", tuple(arg.value for arg in node.args if isinstance(arg, ast.Constant)))
+
+
+def _uses(asked: tuple[Asked, ...], package: str, roots) -> Iterator[Path]:
+    """Each file that a module uses."""
+    for kind, names, base, level in asked:
+        if kind == "import":
+            for name in names:
+                yield from _chain(name, roots)
+        elif kind == "from":
+            yield from _members(names, base, level, package, roots)
+        else:
+            yield from (ROOT / "experiments" / "records" / f"{name}.json" for name in names)
+
+
+def _members(names, base, level, package, roots) -> Iterator[Path]:
+    """The file of each module that is imported from a package, or of the module that holds the name."""
+    above = package.split(".")[: len(package.split(".")) - level + 1] if level else []
+    whole = ".".join([*above, *([base] if base else [])])
+    for name in names:  # a name that is no module lives in the base itself
+        file = _module(f"{whole}.{name}", roots) or _module(whole, roots)
+        yield from [file] if file else []
 
 
 def _chain(dotted: str, roots) -> Iterator[Path]:

@@ -8,6 +8,7 @@ import ast
 import json
 from collections.abc import Iterator
 from decimal import ROUND_UP, Decimal
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,15 +60,22 @@ def code_digest(test: str) -> str:
     name, _, path = test.partition("::")
     source = (ROOT / name).read_text(encoding="utf-8")
     lines: list[str | None] = list(source.splitlines())
-    found = False
-    for other, node in _tests(ast.parse(source).body):
-        found |= other == path
+    places = _places(source)
+    for other, first, last in places:
         if other != path:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            lines[first - 1 : node.end_lineno] = [None] * (node.end_lineno - first + 1)
-    if not found:
+            lines[first - 1 : last] = [None] * (last - first + 1)
+    if path not in {name for name, _, _ in places}:
         return "gone"
     return digest("\n".join(filter(None, lines)), *library_files(source, (ROOT, TESTS)))
+
+
+@cache
+def _places(source: str) -> tuple[tuple[str, int, int], ...]:
+    """Each test of a file, with its first line, decorators counted, and its last."""
+    return tuple(
+        (path, min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]), node.end_lineno)
+        for path, node in _tests(ast.parse(source).body)
+    )
 
 
 def faults(row: dict, tex: str | None) -> list[str]:
