@@ -48,7 +48,7 @@ def place(env, kind, label):
 
 def arrange(app, page, template, context, doctree):
     """Give the template the terms by their letters, and the library's names in one list."""
-    if page != "genindex":
+    if "genindexentries" not in context:  # some other page, or the one that the index replaces
         return
     letters, names = [], []
     for letter, entries in context["genindexentries"]:
@@ -92,8 +92,9 @@ def in_modules(entry, links, parts):
 
 
 def home(said):
-    """What stands in brackets, without the words: "(in module rnncourse.gpu.gru)" is "gpu.gru"."""
-    return said.strip("()").split()[-1].removeprefix("rnncourse.") if said.strip("()") else "rnncourse"
+    """Where a name lies, without the words: "(in module rnncourse.gpu.gru)" is "gpu.gru"."""
+    match = re.search(r"rnncourse\.([\w.]+)", said)
+    return match[1] if match else "rnncourse"
 
 
 def joined(names):

@@ -21,9 +21,9 @@ DEFINED = {
 
 def entries(text: str) -> list[tuple[list[str], list[str]]]:
     """Each entry of a glossary: its terms and the lines of its definition."""
-    (body,) = re.findall(r"^```\{glossary\}\n(.*?)^```$", text, re.S | re.M)
+    lists = re.findall(r"^```\{glossary\}\n(.*?)^```$", text, re.S | re.M)
     found = []
-    for block in body.strip().split("\n\n"):
+    for block in "\n".join(lists).strip().split("\n\n"):
         lines = block.splitlines()
         terms = [line for line in lines if not line.startswith("  ")]
         found.append((terms, [line[2:] for line in lines[len(terms) :]]))
@@ -57,6 +57,8 @@ def faults(text: str) -> list[str]:
         for chapter, kind, label in places(lines[-1]):
             if not re.search(DEFINED[kind].format(re.escape(label)), CHAPTERS.get(chapter, ""), re.M):
                 found.append(f"{name}: no {label} in chapter {chapter}")
+    for letter, part in re.findall(r"^## (.)$(.*?)(?=^## |\Z)", text, re.S | re.M):
+        found += [f"{terms[0]}: below {letter}" for terms, _ in entries(part) if terms[0][0].upper() != letter]
     firsts = [terms[0].lower() for terms, _ in entries(text) if terms]
     found += [f"{late}: after {early}" for early, late in pairwise(firsts) if late < early]
     for chapter in CHAPTERS:
@@ -112,7 +114,7 @@ def test_a_spoilt_glossary_is_found(spoilt):
     (old, new), complaint = SPOILT[spoilt]
     text = GLOSSARY.replace(old, new)
     if spoilt == "terms out of order":  # the entry goes to the end
-        text, complaint = text.replace("\n```\n", f"\n\n{ADAM}```\n"), "adam: after word vector"
+        text, complaint = text.rstrip().removesuffix("```") + f"\n{ADAM}```\n", "adam: after word vector"
     if spoilt == "a chapter that hardly an entry names":
         text = re.sub(r"([Cc]hapter) 10 <chapter-lds>", r"\1 09 <chapter-lds>", text)
     assert text != GLOSSARY
