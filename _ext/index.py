@@ -20,10 +20,10 @@ def add_places(app, env):
     if GLOSSARY not in env.found_docs:
         return
     for item in env.get_doctree(GLOSSARY).findall(nodes.definition_list_item):
-        for term in item.findall(nodes.term):
+        for mark in item.findall(addnodes.index):  # as Sphinx enters it: with a typewriter's apostrophe
+            name = mark["entries"][0][1]
             for page, anchor in places(env, item):
-                entries = env.domaindata["index"]["entries"].setdefault(page, [])
-                entries.append(("single", term.astext(), anchor, "", None))
+                env.domaindata["index"]["entries"].setdefault(page, []).append(("single", name, anchor, "", None))
 
 
 def places(env, item):
