@@ -83,18 +83,16 @@ def number(address):
 
 
 def in_modules(entry, links, parts):
-    """A name of the library and where it is defined: "f() (in module rnncourse.a)" is ("f()", [("a", address)])."""
-    name, _, where = entry.partition(" (")
-    if entry.startswith("rnncourse") or name == "module":  # a module; the reference has them as headings
+    """A name of the library and where it lies: "f() (in module rnncourse.a)" is ("f()", [("a", address)])."""
+    name = entry.partition(" (")[0]
+    if name.startswith("rnncourse") or name == "module":  # a module; the reference has them as headings
         return None
-    homes = [(where, links), *parts] if links else parts
-    return name, [(home(said), address) for said, inner in homes for _, address in inner]
+    return name, [(home(address), address) for address in addresses(links, parts)]
 
 
-def home(said):
-    """Where a name lies, without the words: "(in module rnncourse.gpu.gru)" is "gpu.gru"."""
-    match = re.search(r"rnncourse\.([\w.]+)", said)
-    return match[1] if match else "rnncourse"
+def home(address):
+    """The module, or the class, of an address: "api.html#rnncourse.gpu.gru.step" is of "gpu.gru"."""
+    return address.partition("#")[2].rpartition(".")[0].removeprefix("rnncourse.")
 
 
 def joined(names):

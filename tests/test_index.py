@@ -12,10 +12,14 @@ spec.loader.exec_module(index)
 
 GATE = ("gate", ([("main", "appendices/glossary.html#term-gate"), ("", "chapters/07-lstm.html#gates")], [], None))
 HIDDEN = ("state", ([], [("hidden", [("", "chapters/02-vanilla-rnn.html#s")])], None))
-STEP = ("step() (in module rnncourse.gpu.gru)", ([("", "appendices/api.html#a")], [], None))
+STEP = ("step() (in module rnncourse.gpu.gru)", ([("", "appendices/api.html#rnncourse.gpu.gru.step")], [], None))
 STEPS = (
     "step() (in module rnncourse.costs)",
-    ([("", "appendices/api.html#b")], [("(in module rnncourse.reference.gru)", [("", "appendices/api.html#c")])], None),
+    (
+        [("", "appendices/api.html#rnncourse.costs.step")],
+        [("(in module rnncourse.reference.gru)", [("", "appendices/api.html#rnncourse.reference.gru.step")])],
+        None,
+    ),
 )
 MODULE = ("rnncourse.gpu.gru", ([], [("module", [("", "appendices/api.html#m")])], None))
 
@@ -32,7 +36,7 @@ def test_terms_and_names_stand_apart():
         ("G", ["gate"]),
         ("S", ["state"]),
     ]
-    assert context["index_names"] == [("step()", [("gpu.gru", "appendices/api.html#a")])]
+    assert context["index_names"] == [("step()", [("gpu.gru", "appendices/api.html#rnncourse.gpu.gru.step")])]
 
 
 def test_a_term_leads_to_its_definition_and_by_number_to_its_chapters():
@@ -47,8 +51,13 @@ def test_a_term_leads_to_its_definition_and_by_number_to_its_chapters():
 
 def test_a_name_is_listed_once_with_all_its_modules():
     context = arranged([("S", [STEP, STEPS])])
-    homes = [("gpu.gru", "appendices/api.html#a"), ("costs", "appendices/api.html#b")]
-    assert context["index_names"] == [("step()", [*homes, ("reference.gru", "appendices/api.html#c")])]
+    homes = [
+        ("gpu.gru", "appendices/api.html#rnncourse.gpu.gru.step"),
+        ("costs", "appendices/api.html#rnncourse.costs.step"),
+    ]
+    assert context["index_names"] == [
+        ("step()", [*homes, ("reference.gru", "appendices/api.html#rnncourse.reference.gru.step")])
+    ]
     assert context["index_letters"] == []
 
 
@@ -59,13 +68,12 @@ def test_other_pages_are_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("address", "expected"),
     [
-        ("in module rnncourse.gpu.gru)", "gpu.gru"),
-        ("class in rnncourse.params)", "params"),
-        ("rnncourse.gpu.speller.Speller method)", "gpu.speller.Speller"),
-        ("", "rnncourse"),
+        ("appendices/api.html#rnncourse.gpu.gru.reset_after", "gpu.gru"),
+        ("appendices/api.html#rnncourse.params.RNNParams", "params"),
+        ("appendices/api.html#rnncourse.gpu.speller.Speller.bits", "gpu.speller.Speller"),
     ],
 )
-def test_where_a_name_is_defined(said, expected):
-    assert index.home(said) == expected
+def test_where_a_name_lies(address, expected):
+    assert index.home(address) == expected
