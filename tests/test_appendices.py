@@ -233,6 +233,19 @@ def test_the_points_are_those_of_the_notebook():
     assert total == ("", str(sum(mark.points for mark in marks)))
 
 
+def test_every_notebook_is_listed_with_what_it_is_worth():
+    (table,) = (table for table in tables(GUIDE) if table[0] == ["notebook", "tasks", "graded", "worth"])
+    expected = []
+    for path in sorted((ROOT / "exercises" / "source").glob("*/*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        heads = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        tasks = {int(number) for number in re.findall(r"^## (?:Task )?(\d+)[a-z]?[:.]? ", heads, re.M)}
+        marks = [cell.metadata.nbgrader for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
+        worth = sum(mark.points for mark in marks)
+        expected.append([f"`{path.parent.name}`", str(len(tasks)), str(len(marks)), str(worth)])
+    assert table[2:] == expected
+
+
 def test_the_chapters_that_exist_are_said_to_exist():
     written = [path.name[:2] for path in sorted((ROOT / "chapters").glob("[0-9][0-9]-*.md"))]
     said = re.search(r"\*\*Chapters? ([\d, and]+?) exists?,", GUIDE)[1]
