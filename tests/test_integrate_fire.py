@@ -94,6 +94,15 @@ def test_at_the_threshold_it_never_fires(floor):
         assert float(floor.integrate_fire.rate(Neuron(), give(floor, np.array(1.0)))) == 0
 
 
+@FLOORS
+def test_a_step_that_ends_at_the_threshold_spikes_and_a_pause_is_rounded_to_steps(floor):
+    ones = give(floor, np.ones((4, 1)))  # the step is so long that the voltage reaches the drive, to the last bit
+    assert np.asarray(floor.integrate_fire.simulate(Neuron(refractory=0.0), ones, 1e6)[1]).all()
+    strong = give(floor, np.full((12, 1), 1e9))
+    spikes = floor.integrate_fire.simulate(Neuron(refractory=0.3), strong, 0.1)[1]  # 0.3 / 0.1 < 3 in floats
+    assert np.flatnonzero(np.asarray(spikes)[:, 0]).tolist() == [0, 4, 8]
+
+
 @verifies("eq-lif-saturation", oracle="the interval at a large drive")
 @FLOORS
 def test_saturation_is_slow(floor):

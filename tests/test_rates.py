@@ -98,6 +98,7 @@ def test_the_exact_leak_solves_a_step_with_a_drive_that_stands_still():
     alpha = brain_params.leak(dt, tau, "exact")
     agree((1 - alpha) * rho + alpha * drive, there[0], 1e-14)
     assert brain_params.leak(dt, tau) == 0.35 > alpha
+    assert brain_params.leak(tau, tau) == 1.0  # the longest step of Euler's
 
 
 @verifies("eq-baseline-current", oracle="the network of offsets")
