@@ -5,7 +5,7 @@ import cell_battery as battery
 import numpy as np
 import pytest
 import torch
-from cell_oracles import RAGGED, SHAPES, dense_jacobians, draw_problem
+from cell_oracles import RAGGED, SHAPES, draw_problem
 from proof import agree, verifies
 
 from rnncourse import brain_params, bridge, gpu, params, reference
@@ -78,16 +78,6 @@ def test_the_jacobian_of_a_step(floor):
         h = move(h)
     agree(ours, np.array(found), 1e-12)
     agree(np.array(printed), np.array(found), 1e-12)
-
-
-def test_the_dense_oracle_knows_no_leak():
-    """The vanilla Jacobian is another matrix: a leak that is left out shows."""
-    p = problem(T=2, B=1)
-    tape = reference.unroll.forward(reference.rates.leaky(0.3), p.params, p.x, p.start[0])[2]
-    J = reference.state_jacobians.steps(tape)
-    assert callable(dense_jacobians)
-    slope = tape.saved[0][0]
-    assert abs(J[0, 0] - 0.3 * (1 - slope**2)[:, None] * p.params.recurrent_weights).max() > 0.5
 
 
 @verifies("eq-exact-leak", oracle="matrix exponential")
