@@ -74,6 +74,7 @@ def test_no_update_breaks_the_law_and_without_it_no_column_obeys():
 
 
 def test_starts():
+    assert brain_params.signs(5, 0.75).tolist() == [1, 1, 1, 1, -1]  # 3.75 is rounded
     signs = brain_params.signs(40, 0.75)
     assert (signs > 0).sum() == 30
     sizes = brain_params.init_magnitudes(np.random.default_rng(0), signs, 0.9)

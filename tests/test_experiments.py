@@ -556,6 +556,13 @@ def test_networks_that_decide_as_the_page_tells_it():
         (point,) = run["points"]
         assert point["eigenvalues"][0] < 0.995 and run["line"] > 0.98 and run["one sign"] == 0
     assert {run["one sign"] for run in runs["bptt, Dale"]} == {record["settings"]["hidden"]}
+    for rule in ("local", "local, true feedback", "bptt, Dale"):  # these lose through the pause
+        assert all(run["last"] > run["first"] for run in runs[rule])
+    others = [run for rule, some in runs.items() if rule not in ("bptt", "readout alone") for run in some]
+    assert sorted({len(run["points"]) for run in others}) == [1, 3, 5]
+    assert sum(len(run["points"]) > 1 for run in others) == len(others) / 2
+    assert sum(len(run["points"]) == 1 and run["searches that ended"] < 300 for run in others) == 4
+    assert all(0 < run["W_h"][-1] - run["W_h"][0] < 0.06 for run in runs["feedback alignment"])
     for rule in ("feedback alignment", "local"):
         for run in runs[rule]:
             assert run["W_y"][-1] > max(0.3, run["W_y"][0] + 0.2) and abs(run["W_h"][-1]) < 0.1

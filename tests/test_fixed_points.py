@@ -156,11 +156,15 @@ def test_time_constants(floor):
         found.append(40 / -np.log(np.linalg.norm(h)))
     agree(floor.fixed_points.time_constants(give(floor, sizes)), np.array(found), 1e-9)
     assert np.isinf(float(floor.fixed_points.time_constants(1.0)))
+    turning = 0.95 * np.exp(0.3j * np.array([1, -1]))  # the eigenvalues of a rotation that shrinks
+    turn = 0.95 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    shrunk = np.linalg.norm(np.linalg.matrix_power(turn, 40) @ [1.0, 0.0])
+    agree(floor.fixed_points.time_constants(give(floor, turning)), np.full(2, 40 / -np.log(shrunk)), 1e-9)
 
 
 @FLOORS
 def test_distinct_keeps_the_first(floor):
-    points = np.array([[0.0, 0.0], [0.05, 0.0], [1.0, 0.0], [1.0, 0.09], [0.0, 0.2]])
+    points = np.array([[0.0, 0.0], [0.05, 0.0], [1.0, 0.0], [1.0, 0.09], [0.0, 0.2], [0.05, 0.0]])
     assert floor.fixed_points.distinct(give(floor, points), 0.1).tolist() == [0, 2, 4]
 
 

@@ -69,6 +69,40 @@ def test_voltage_between_spikes():
     agree(voltages[:, 0], np.array(exact), 1e-13)
 
 
+@FLOORS
+@pytest.mark.parametrize("neuron", [Neuron(15.0, 0.0, 2.0, -0.5), Neuron(15.0, 3.0, 2.0, -0.5)])
+def test_voltages_through_spikes(floor, neuron):
+    """A loop in clock time; where a neuron has just spiked, the voltage told is the reset."""
+    tau, pause, threshold, reset = neuron
+    drive = 4 + 2 * np.random.default_rng(3).standard_normal((60, 1))
+    v, free, expected, fired = reset, 0.0, [], []
+    for n, u in enumerate(drive[:, 0]):
+        if n >= free:
+            v = u + np.exp(-1.5 / tau) * (v - u)
+        fired.append(v >= threshold)
+        if fired[-1]:
+            v, free = reset, n + 1 + pause / 1.5
+        expected.append(v)
+    voltages, spikes = floor.integrate_fire.simulate(neuron, give(floor, drive), 1.5)
+    assert sum(fired) > 3 and np.asarray(spikes)[:, 0].tolist() == fired
+    agree(voltages[:, 0], np.array(expected), 1e-13)
+
+
+@FLOORS
+def test_at_the_threshold_it_never_fires(floor):
+    with np.errstate(all="raise"):
+        assert float(floor.integrate_fire.rate(Neuron(), give(floor, np.array(1.0)))) == 0
+
+
+@FLOORS
+def test_a_step_that_ends_at_the_threshold_spikes_and_a_pause_is_rounded_to_steps(floor):
+    ones = give(floor, np.ones((4, 1)))  # the step is so long that the voltage reaches the drive, to the last bit
+    assert np.asarray(floor.integrate_fire.simulate(Neuron(refractory=0.0), ones, 1e6)[1]).all()
+    strong = give(floor, np.full((12, 1), 1e9))
+    spikes = floor.integrate_fire.simulate(Neuron(refractory=0.3), strong, 0.1)[1]  # 0.3 / 0.1 < 3 in floats
+    assert np.flatnonzero(np.asarray(spikes)[:, 0]).tolist() == [0, 4, 8]
+
+
 @verifies("eq-lif-saturation", oracle="the interval at a large drive")
 @FLOORS
 def test_saturation_is_slow(floor):

@@ -7,6 +7,7 @@ from proof import agree, verifies
 from test_feedback_alignment import problem, run
 
 from rnncourse import brain_params, bridge, gpu, reference
+from rnncourse.params import map_arrays
 
 FLOORS = pytest.mark.parametrize("floor", [reference, gpu], ids=["reference", "gpu"])
 CARRY = {"leak": "none", "own": "own"}
@@ -24,6 +25,13 @@ def test_against_autograd(floor, carry, alpha, T, B, D, H, O):
     loss, oracle = oracles.swapped(p, alpha, *p.feedback, product=CARRY[carry])
     agree(float(found.loss), loss, 1e-12)
     agree(found.gradients, oracle, 1e-12)
+    mean = run(
+        *(floor, "local_rule", floor.rates.leaky(alpha), p, p.feedback.readout_weights),
+        carry=carry,
+        reduction="mean",
+    )
+    agree(float(mean.loss), loss / p.mask.sum(), 1e-12)
+    agree(mean.gradients, map_arrays(lambda part: part / p.mask.sum(), oracle), 1e-12)
 
 
 def rtrl(p, alpha):

@@ -5,7 +5,7 @@ import cell_battery as battery
 import numpy as np
 import pytest
 import torch
-from cell_oracles import RAGGED, SHAPES, dense_jacobians, draw_problem
+from cell_oracles import RAGGED, SHAPES, draw_problem
 from proof import agree, verifies
 
 from rnncourse import brain_params, bridge, gpu, params, reference
@@ -80,16 +80,6 @@ def test_the_jacobian_of_a_step(floor):
     agree(np.array(printed), np.array(found), 1e-12)
 
 
-def test_the_dense_oracle_knows_no_leak():
-    """The vanilla Jacobian is another matrix: a leak that is left out shows."""
-    p = problem(T=2, B=1)
-    tape = reference.unroll.forward(reference.rates.leaky(0.3), p.params, p.x, p.start[0])[2]
-    J = reference.state_jacobians.steps(tape)
-    assert callable(dense_jacobians)
-    slope = tape.saved[0][0]
-    assert abs(J[0, 0] - 0.3 * (1 - slope**2)[:, None] * p.params.recurrent_weights).max() > 0.5
-
-
 @verifies("eq-exact-leak", oracle="matrix exponential")
 def test_the_exact_leak_solves_a_step_with_a_drive_that_stands_still():
     dt, tau, rho, drive = 7.0, 20.0, 0.3, 1.7
@@ -98,6 +88,7 @@ def test_the_exact_leak_solves_a_step_with_a_drive_that_stands_still():
     alpha = brain_params.leak(dt, tau, "exact")
     agree((1 - alpha) * rho + alpha * drive, there[0], 1e-14)
     assert brain_params.leak(dt, tau) == 0.35 > alpha
+    assert brain_params.leak(tau, tau) == 1.0  # the longest step of Euler's
 
 
 @verifies("eq-baseline-current", oracle="the network of offsets")

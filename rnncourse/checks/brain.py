@@ -46,7 +46,7 @@ def fire(spikes: Callable, **sizes: int) -> None:
 
     Args:
         spikes: takes u (T,), dt, tau and t_ref; returns T zeros and ones.
-        sizes: seed, steps, pause.
+        sizes: seed, steps, pause, dt.
 
     Raises:
         Wrong: with a diagnosis.
@@ -141,10 +141,11 @@ def _network(seed: int = 0, steps: int = 5, inputs: int = 2, hidden: int = 3) ->
     return float(rng.uniform(0.2, 0.6)), *cell, x, h, g
 
 
-def _drive(seed: int = 0, steps: int = 300, pause: int = 4) -> tuple:
+def _drive(seed: int = 0, steps: int = 300, pause: int = 4, dt: float = 0.5) -> tuple:
     rng = np.random.default_rng(seed)
-    u = 1.2 + 1.5 * rng.random(steps) + 6 * (np.arange(steps) > steps // 2)
-    return u, 0.5, float(rng.uniform(8, 12)), 0.5 * pause
+    u = 1.2 + 1.5 * rng.standard_normal(steps) + 6 * (np.arange(steps) > steps // 2)
+    u[:30] -= 3  # inhibited at first: the voltage goes below 0
+    return u, dt, dt * float(rng.uniform(16, 24)), round(dt * pause, 9)  # 0.3 / 0.1 is not quite 3
 
 
 def _signed(seed: int = 0, hidden: int = 5) -> tuple:

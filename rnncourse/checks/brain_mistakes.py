@@ -41,7 +41,7 @@ BACK: dict[str, Callable] = {
 }
 
 
-def _fire(u, dt, tau, t_ref, pause=1, extra=0, reset=True, leak=True, euler=False, early=False):
+def _fire(u, dt, tau, t_ref, pause=1, extra=0, reset=True, leak=True, euler=False, early=False, least=-np.inf):
     kept = (1 - dt / tau if euler else np.exp(-dt / tau)) if leak else 1.0
     gain = 1 - kept if leak else dt / tau
     silent = pause * round(t_ref / dt) + extra
@@ -50,7 +50,7 @@ def _fire(u, dt, tau, t_ref, pause=1, extra=0, reset=True, leak=True, euler=Fals
         if wait:
             v, wait = (v if early else 0.0), wait - 1
             continue
-        v = kept * v + gain * now
+        v = max(kept * v + gain * now, least)
         if v >= 1:
             spikes[t], wait = 1.0, silent
             v = 0.0 if reset else v
@@ -65,6 +65,7 @@ FIRE: dict[str, Callable] = {
     "did you forget the leak? The voltage decays towards u.": lambda *p: _fire(*p, leak=False),
     "did you forget the reset?": lambda *p: _fire(*p, reset=False, early=True),
     "is this Euler's method? Solve the step exactly, with exp(-dt / tau).": lambda *p: _fire(*p, euler=True),
+    "does the voltage stop at 0? A drive below 0 takes it lower.": lambda *p: _fire(*p, least=0.0),
 }
 
 

@@ -21,6 +21,8 @@ MUTANTS = {
         ("wait = round(t_ref / dt)", "wait = round(t_ref / dt) + 1", "is the pause a step too long?"),
         ("wait = round(t_ref / dt)", "wait = round(t_ref / dt) - 1", "is the pause a step too short?"),
         ("v = u[t] + kept * (v - u[t])", "v = v + dt / tau * u[t]", "did you forget the leak?"),
+        ("v = u[t] + kept * (v - u[t])", "v = max(u[t] + kept * (v - u[t]), 0)", "does the voltage stop at 0?"),
+        ("kept = np.exp(-dt / tau)", "kept = np.exp(-0.5 / tau)", "spikes is off by"),
         ("fired[t], v = 1, 0.0", "fired[t] = 1", "did you forget the reset?"),
         ("kept = np.exp(-dt / tau)", "kept = 1 - dt / tau", "is this Euler's method?"),
     ],
