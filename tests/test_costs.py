@@ -38,6 +38,7 @@ def test_operations_forwards_and_backwards(gates):
 
     there = costs.recurrent(T, B, D, H, O, gates)
     agree(there.flops, counted(forward), 0)
+    assert there.rounds == T
     _, tape, read_tape = forward()
 
     def backward():

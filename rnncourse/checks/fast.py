@@ -53,6 +53,8 @@ def double(prefixes: Callable, **sizes: int) -> None:
             early, late = np.asarray(early), np.asarray(late)
             if early.ndim != 3 or early.shape != late.shape:
                 raise Wrong(f"the operation got stacks of shapes {early.shape} and {late.shape}: expected two alike.")
+            if not len(early):
+                raise Wrong("the operation was called on no pair at all: stop when every prefix is known.")
             calls.append(len(early))
             return late @ early
 
@@ -61,6 +63,11 @@ def double(prefixes: Callable, **sizes: int) -> None:
         slips = known(name, SCAN_SLIPS, e)
         require_arrays({name: answer}, {name: scan.prefixes(lambda a, b: b @ a, e)}, slips)
         least = scan.count(T, "doubling").rounds
+        if len(calls) < least:
+            raise Wrong(
+                f"the prefixes of {T} are right, but the operation was called {len(calls)} times: "
+                "combine by the operation that is given, it need not be a product."
+            )
         if len(calls) > least:
             raise Wrong(
                 f"the prefixes of {T} are right, but took {len(calls)} rounds where {least} suffice: "
@@ -129,6 +136,12 @@ def gates(minimal_lstm: Callable, **sizes: int) -> None:
         raise Wrong("with both gates near e^-900 there is a NaN: divide before you take exponentials, not after.")
     slip = [Mistake("is a small number added below? Where both gates are closed it decides.", {"h": _eased(*closed)})]
     require_arrays({"h of closed gates": answer}, {"h of closed gates": _minimal(*closed)}, slip)
+    for up, down in ((900, 900), (900, -900), (-900, 900)):
+        far = (a_i + up, a_f + down, a_g, h_0)
+        answer = np.asarray(call(minimal_lstm, *far))
+        if not np.isfinite(answer).all():
+            raise Wrong(f"with pre-activations near {up} and {down} there is a NaN: log(1 + e^-a) without e^900?")
+        require_arrays({"h of wide open gates": answer}, {"h of wide open gates": _minimal(*far)}, [])
 
 
 def _recurrence(seed: int = 0, hidden: int = 3, steps: int = 11):

@@ -10,7 +10,7 @@ from rnncourse.gpu.unroll import as_floats
 def hidden(tape: unroll.Tape, d_outputs) -> torch.Tensor:
     """The total gradients of all states at once, :eq:`eq-bptt-scan`.
 
-    It multiplies H x H matrices where the loop multiplies a vector: H times the work, for a depth of log T.
+    It multiplies H x H matrices where the loop multiplies a vector: 2H times the work, for a depth of log T.
 
     Args:
         tape: from ``unroll.forward`` with a vanilla cell.

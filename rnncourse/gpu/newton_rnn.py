@@ -45,8 +45,9 @@ def solve(
 ) -> Solution:
     """Find all states of a recurrent network, :eq:`eq-newton-step`, damped :eq:`eq-damped-step`.
 
-    Without damping T iterations suffice, whatever the form and the guess, but for rounding. An entry
-    that overflows is replaced by f_t of the last guess.
+    Without damping T iterations suffice, whatever the form and the guess: what is exact to the last bit is
+    kept, and an entry that overflows is replaced by f_t of the last guess. A small residual is no small error
+    where the network is chaotic. With damping there is one lambda for the whole batch.
 
     Args:
         cell: any cell with one state.
@@ -56,7 +57,7 @@ def solve(
         guess: of h_1..h_T, shape (T, B, H); zeros unless given.
         form: which part of the Jacobians is used: "full", "diagonal" or "zero".
         damping: lambda to begin with, for the full form; it falls where a step helps, and grows where none does.
-        tolerance: the residual at which to stop.
+        tolerance: the residual at which to stop; float32 reaches 1e-6 or so, and not the default.
         limit: the most iterations; T unless given.
 
     Returns:
@@ -76,7 +77,7 @@ def solve(
     while len(residuals) <= limit and not residuals[-1].max() <= tolerance:  # NaN is no end
         moved = step(h, new, J, damping)
         after, J_after = linearise(cell, params, ax, h_0, moved, form)
-        worse = damping and _length(moved - after) >= _length(h - new)
+        worse = damping and not _length(moved - after) < _length(h - new)  # NaN is worse
         if not worse:
             h, new, J = moved, after, J_after
         damping *= 4 if worse else 0.25
@@ -101,9 +102,13 @@ def step(hidden, images, jacobians, damping: float = 0.0) -> torch.Tensor:
     shift = images - linear_recurrence.apply(jacobians, before)  # at step 1, h_0 is known: f_1(h_0) itself
     if damping:
         return _smoothed(hidden, shift, jacobians, damping)
+    wrong = (hidden != images).any(dim=-1, keepdim=True).long()
+    known = wrong.cumsum(dim=0) - wrong == 0  # every state before this step is exact: no tangent is needed
+    shift = torch.where(known, images, shift)
+    jacobians = torch.where(known[..., None] if jacobians.ndim == 4 else known, 0, jacobians)
     _, moved = scan.prefixes(linear_recurrence.combine, (jacobians, shift))
     far = torch.finfo(moved.dtype).max ** 0.5  # beyond it, the next product may overflow
-    return torch.where(moved.abs() < far, moved, images)
+    return torch.where((moved.abs() < far) & ~known, moved, images)
 
 
 def linearise(cell: Cell, params: NamedTuple, ax, initial_state, hidden, form: str = "full") -> tuple:
@@ -158,6 +163,6 @@ def _enter(cell: Cell, params, inputs, initial_state, guess) -> tuple:
     doors.shape("initial_state", h_0, shape[2:] if h_0.ndim == 1 else shape[1:])
     h = x.new_zeros(shape) if guess is None else unroll.as_floats(guess)
     doors.shape("guess", h, shape)
-    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h)):
+    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h), *zip(params._fields, params, strict=True)):
         doors.finite(name, array)
     return x @ W_x.T + b, torch.broadcast_to(h_0, shape[1:]), h

@@ -44,25 +44,26 @@ def solve(
 ) -> Solution:
     """Find all states of a recurrent network, :eq:`eq-newton-step`, damped :eq:`eq-damped-step`.
 
-    Without damping T iterations suffice, whatever the form and the guess, but for rounding. An entry
-    that overflows is replaced by f_t of the last guess.
+    Without damping T iterations suffice, whatever the form and the guess: what is exact to the last bit is
+    kept, and an entry that overflows is replaced by f_t of the last guess. A small residual is no small error
+    where the network is chaotic. With damping there is one lambda for the whole batch.
 
     Args:
-        cell: a vanilla cell from ``cells.rnn``.
+        cell: a cell with one state and no gates, from ``cells.rnn`` for one.
         params: W_x, W_h and b_h.
         inputs: x, shape (T, B, D).
         initial_state: h_0, shape (H,) or (B, H); zeros unless given.
         guess: of h_1..h_T, shape (T, B, H); zeros unless given.
         form: which part of the Jacobians is used: "full", "diagonal" or "zero".
         damping: lambda to begin with, for the full form; it falls where a step helps, and grows where none does.
-        tolerance: the residual at which to stop.
+        tolerance: the residual at which to stop; float32 reaches 1e-6 or so, and not the default.
         limit: the most iterations; T unless given.
 
     Returns:
         The states and how they were reached.
 
     Raises:
-        ValueError: if a shape does not fit, an argument is out of range, or the cell is no vanilla cell.
+        ValueError: if a shape does not fit, an argument is out of range, an entry is not finite, or the cell has gates.
     """
     ax, h_0, h = _enter(cell, params, inputs, initial_state, guess)
     doors.one_of("form", form, FORMS)
@@ -75,7 +76,7 @@ def solve(
     while len(residuals) <= limit and not residuals[-1].max() <= tolerance:  # NaN is no end
         moved = step(h, new, J, damping)
         after, J_after = linearise(cell, params, ax, h_0, moved, form)
-        worse = damping and _length(moved - after) >= _length(h - new)
+        worse = damping and not _length(moved - after) < _length(h - new)  # NaN is worse
         if not worse:
             h, new, J = moved, after, J_after
         damping *= 4 if worse else 0.25
@@ -101,9 +102,13 @@ def step(hidden, images, jacobians, damping: float = 0.0) -> np.ndarray:
         shift = images - linear_recurrence.apply(jacobians, before)  # at step 1, h_0 is known: f_1(h_0) itself
         if damping:
             return _smoothed(hidden, shift, jacobians, damping)
+        wrong = (hidden != images).any(axis=-1, keepdims=True)
+        known = wrong.cumsum(axis=0) - wrong == 0  # every state before this step is exact: no tangent is needed
+        shift = np.where(known, images, shift)
+        jacobians = np.where(known[..., None] if jacobians.ndim == 4 else known, 0, jacobians)
         _, moved = scan.prefixes(linear_recurrence.combine, (jacobians, shift))
         far = np.sqrt(np.finfo(moved.dtype).max)  # beyond it, the next product may overflow
-        return np.where(abs(moved) < far, moved, images)
+        return np.where((abs(moved) < far) & ~known, moved, images)
 
 
 def linearise(cell: Cell, params: NamedTuple, ax, initial_state, hidden, form: str = "full") -> tuple:
@@ -123,19 +128,22 @@ def linearise(cell: Cell, params: NamedTuple, ax, initial_state, hidden, form: s
     before = np.concatenate([initial_state[None], hidden[:-1]])
     W_h = params[1]
     (images,), kept = cell.step((), ax, before @ W_h.T, (before,))
-    slope, _, _, _ = cell.pull((), kept, (np.ones_like(images),))
+    if form == "zero":
+        return images, np.zeros_like(images)
+    _, slope, (direct,), _ = cell.pull((), kept, (np.ones_like(images),))
     if form == "full":
-        return images, slope[..., None] * W_h
-    return images, slope * np.diagonal(W_h) if form == "diagonal" else np.zeros_like(images)
+        passed_on = (direct + np.zeros_like(images))[..., None] * np.eye(len(W_h), dtype=images.dtype)
+        return images, slope[..., None] * W_h + passed_on
+    return images, slope * np.diagonal(W_h) + direct
 
 
 def _smoothed(hidden, shift, jacobians, damping: float) -> np.ndarray:
     """The mean of h_1..h_T, if the linearised network has noise of variance 1 and the guess, noise 1 / lambda."""
     H = hidden.shape[-1]
-    one, nothing = np.eye(H), np.zeros((H, H))
-    system = LDSParams(jacobians, one, one, one, one / damping, np.zeros(H), nothing)
+    one, nothing = np.eye(H, dtype=hidden.dtype), np.zeros((H, H), hidden.dtype)
+    system = LDSParams(jacobians, one, one, one, one / damping, np.zeros(H, hidden.dtype), nothing)
     _, tape = kalman_scan.forward(system, hidden, shift)
-    return kalman_scan.smooth(tape).means[1:]
+    return kalman_scan.smooth(tape).means[1:].astype(hidden.dtype, copy=False)
 
 
 def _length(error) -> float:
@@ -144,16 +152,16 @@ def _length(error) -> float:
 
 def _enter(cell: Cell, params, inputs, initial_state, guess) -> tuple:
     if cell.states != 1 or cell.gates != 1 or cell.own:
-        raise ValueError(f"cell: expected a vanilla cell, got {cell.name}")
+        raise ValueError(f"cell: expected a cell with one state and no gates, got {cell.name}")
     doors.cell_params(cell, params)
     W_x, W_h, b = params
     x = unroll.as_floats(inputs)
     doors.sequences("inputs", x, W_x.shape[1])
     shape = (*x.shape[:2], len(W_h))
-    h_0 = np.zeros(len(W_h)) if initial_state is None else unroll.as_floats(initial_state)
+    h_0 = np.zeros(len(W_h), x.dtype) if initial_state is None else unroll.as_floats(initial_state)
     doors.shape("initial_state", h_0, shape[2:] if h_0.ndim == 1 else shape[1:])
-    h = np.zeros(shape) if guess is None else unroll.as_floats(guess)
+    h = np.zeros(shape, x.dtype) if guess is None else unroll.as_floats(guess)
     doors.shape("guess", h, shape)
-    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h)):
+    for name, array in (("inputs", x), ("initial_state", h_0), ("guess", h), *zip(params._fields, params, strict=True)):
         doors.finite(name, array)
     return x @ W_x.T + b, np.broadcast_to(h_0, shape[1:]), h

@@ -31,6 +31,8 @@ MUTANTS = {
             "        e[t] = operation(e[t - 1 : t], e[t : t + 1])[0]\n    return e\n    reach = 1\n",
             "rounds where 3 suffice",
         ),
+        ("operation(e[:-reach], e[reach:])", "e[reach:] @ e[:-reach]", "it need not be a product"),
+        ("while reach < len(e):", "while reach <= len(e):", "was called on no pair at all"),
         (
             "operation(e[:-reach], e[reach:])",
             "np.stack([operation(a, b) for a, b in zip(e[:-reach], e[reach:])])",
@@ -60,6 +62,11 @@ MUTANTS = {
         ),
         ("keep[t] * h + write[t] * a_g[t]", "write[t] * h + keep[t] * a_g[t]", "are i and f exchanged?"),
         ("* a_g[t]", "* np.tanh(a_g[t])", "is the candidate squashed?"),
+        (
+            "-np.logaddexp(0, -a_i), -np.logaddexp(0, -a_f)",
+            "a_i - np.log(1 + np.exp(a_i)), a_f - np.log(1 + np.exp(a_f))",
+            "without e^900?",
+        ),
         ("-np.logaddexp(0, -a_i), -np.logaddexp(0, -a_f)", "a_i, a_f", "are the gates exponentials?"),
         (
             "keep = np.exp(log_f - np.logaddexp(log_i, log_f))\n    write = np.exp(log_i - np.logaddexp(log_i, log_f))",
