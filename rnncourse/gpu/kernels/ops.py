@@ -174,7 +174,6 @@ def _launch(kind: str, way: str, *tensors: torch.Tensor) -> None:
 
 def _keep(ctx, inputs, output):
     kind, _, W_h, own, _, lengths = inputs
-    ctx.set_materialize_grads(False)  # or zeros of the size of `saved` are made, for nothing
     ctx.kind = kind
     ctx.save_for_backward(W_h, own, *output, lengths)
 
