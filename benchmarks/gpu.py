@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
@@ -53,13 +54,17 @@ def main(argv: list[str] | None = None) -> int:
     for row in checked:
         print("{function:<16} {dtype}  error {error:.1e}  (at most {tolerance:.0e})".format(**row))
     print("time over ours (the first named): more than 1 means ours is faster")
-    rows = []
+    rows, broken = [], []
     for name in asked.races or RACES:
-        rows += run_races([name], device, toy, asked.seconds)
+        try:
+            rows += run_races([name], device, toy, asked.seconds)
+        except Exception:  # while a line-up was put together; the next race may still be run
+            traceback.print_exc()
+            broken.append(name)
         if not toy:  # after each race, so that what ends the next one loses nothing
             path = asked.results / f"{slug(torch.cuda.get_device_name())}.json"
             write(path, {"race": "gpu", **conditions(), "tests": tests, "checks": checked, "rows": rows})
-    return judged(tests, checked, rows)
+    return judged(tests, checked, rows) or int(bool(broken))
 
 
 def judged(tests: list[dict], checked: list[dict], rows: list[dict]) -> int:

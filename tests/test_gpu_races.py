@@ -74,6 +74,13 @@ def test_who_fails_is_recorded_and_the_others_race(monkeypatch, tmp_path):
     assert [gpu_races.wrong(row) for row in rows] == [["fused scan"], [], []]
 
 
+def test_a_race_that_cannot_be_put_together_ends_no_other(monkeypatch, capsys):
+    monkeypatch.setitem(program.RACES, "scans", lambda device, toy: fails())
+    assert program.main(["--cpu", "scans", "decoding"]) == 1
+    said = capsys.readouterr()
+    assert "race=beam search" in said.out and "no room" in said.err
+
+
 def test_every_contender_of_ours_is_known_to_be_ours():
     for make in gpu_races.RACES.values():
         for case in make(CPU, toy=True):
