@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
@@ -23,17 +24,19 @@ import numpy as np
 import torch
 
 from benchmarks import race
-from benchmarks.gpu_races import RACES
+from benchmarks.gpu_races import RACES, wrong
 from rnncourse import bridge, gpu, reference
 from rnncourse.params import init_model, map_arrays, named_arrays
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
+MARKED = "bridge cuda_graphs gauss_newton gpu gru layer_norm lstm orthogonal stack training"
 # What runs of them: tests that are marked, and all of those that take whatever device there is.
 TESTS = {
-    "cuda": ("tests/test_gpu.py", "tests/test_bridge.py", "tests/test_cuda_graphs.py"),
+    "cuda": tuple(f"tests/test_{name}.py" for name in MARKED.split()),
     "": ("tests/test_kernels.py",),
 }
+STACK = ("torch", "cuda", "cudnn", "peers")  # what a row that is kept was run with
 PEERS = ("triton", "accelerated-scan", "dynamax", "jax")
 CHECKS = {"bptt.full": (), "bptt.sliding": (3,), "bptt.chunked": (4,), "checkpoint.full": (), "rtrl.full": ()}
 TOLERANCES = {"float64": 1e-11, "float32": 1e-4}
@@ -51,12 +54,27 @@ def main(argv: list[str] | None = None) -> int:
     for row in checked:
         print("{function:<16} {dtype}  error {error:.1e}  (at most {tolerance:.0e})".format(**row))
     print("time over ours (the first named): more than 1 means ours is faster")
-    rows = [*run_races(asked.races or RACES, device, toy, asked.seconds)]
-    if not toy:
-        path = asked.results / f"{slug(torch.cuda.get_device_name())}.json"
-        write(path, {"race": "gpu", **conditions(), "tests": tests, "checks": checked, "rows": rows})
-    agreed = all(row["error"] <= row["tolerance"] for row in checked)
-    return 0 if agreed and not any(part["status"] for part in tests) else 1
+    rows, broken = [], []
+    for name in asked.races or RACES:
+        try:
+            rows += run_races([name], device, toy, asked.seconds)
+        except Exception:  # while a line-up was put together; the next race may still be run
+            traceback.print_exc()
+            broken.append(name)
+        if not toy:  # after each race, so that what ends the next one loses nothing
+            path = asked.results / f"{slug(torch.cuda.get_device_name())}.json"
+            write(path, {"race": "gpu", **conditions(), "tests": tests, "checks": checked, "rows": rows})
+    return judged(tests, checked, rows) or int(bool(broken))
+
+
+def judged(tests: list[dict], checked: list[dict], rows: list[dict]) -> int:
+    """The status to end with: 1 if a test failed, or a check or a contender of ours is wrong, NaN included."""
+    bad = [row["function"] for row in checked if not row["error"] <= row["tolerance"]]
+    bad += [f"{who} ({row['race']})" for row in rows for who in wrong(row)]
+    bad += [str(part["summary"]) for part in tests if part["status"]]
+    for name in bad:
+        print(f"WRONG: {name}")
+    return 1 if bad else 0
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -73,21 +91,40 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def run_races(names, device: torch.device, toy: bool, seconds: float) -> Iterator[dict]:
-    """Each line-up in turn, printed as it ends."""
+    """Each line-up in turn, printed as it ends; who cannot run is named in the row and left out of it."""
     for name in names:
         for case in RACES[name](device, toy):
-            row = race.run(case, 0.0 if toy else seconds, least=2 if toy else 7, clock=_clock(device))
+            case, failed = able(case)
+            row = {**case.facts, "rounds": 0, "contenders": {}}
+            if case.contenders:
+                row = race.run(case, 0.0 if toy else seconds, least=2 if toy else 7, clock=_clock(device))
+            row |= {"failed": failed} if failed else {}
             print(race.table([row]), flush=True)
             yield row
 
 
+def able(case: race.Case) -> tuple[race.Case, dict[str, str]]:
+    """The line-up without those that raise when they are first called, and what they raised."""
+    failed = {}
+    for name, work in case.contenders.items():
+        try:
+            race.error(work(), case.truth)
+        except Exception as reason:  # of a peer, or of the device: anything, and the others go on
+            failed[name] = repr(reason)[:500]
+    return case._replace(
+        contenders={name: work for name, work in case.contenders.items() if name not in failed}
+    ), failed
+
+
 def write(path: Path, record: dict) -> None:
-    """Write a record; of races that were not run this time, the rows of the last record stay."""
+    """Write a record; of races and tests that were not run this time, those of the last record stay, dated."""
     path.parent.mkdir(parents=True, exist_ok=True)
     last = json.loads(path.read_text()) if path.exists() else {"rows": []}
     run = {row["race"] for row in record["rows"]}
     kept = [row for row in last["rows"] if row["race"] not in run]
-    record["rows"] += [{"run on": last["date"], **row} for row in kept]
+    then = {"run on": last.get("date"), "run with": {name: last[name] for name in STACK if name in last}}
+    tests = record.get("tests") or [then | part for part in last.get("tests", [])]
+    record = record | {"tests": tests, "rows": record["rows"] + [then | row for row in kept]}
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(f"Written to {path}")
 

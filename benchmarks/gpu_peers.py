@@ -1,4 +1,4 @@
-"""Peers that a GPU machine may have installed; without one, its function returns no contender.
+"""Peers that a GPU machine may have installed; without one, or where it cannot run, there is no contender.
 
 Their names and calls are those of accelerated-scan 0.3.1 and dynamax 1.0.3.
 """
@@ -13,7 +13,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes 
 
 
 def accelerated_scan(a, b, fetched: Callable) -> dict[str, Callable]:
-    """accelerated-scan's kernel, which wants (B, H, T), a power of two of steps, and a CUDA device.
+    """accelerated-scan's kernel, which wants (B, H, T), a power of two of steps up to 65,536, and a CUDA device.
 
     Args:
         a: factors, shape (T, B, H).
@@ -23,12 +23,20 @@ def accelerated_scan(a, b, fetched: Callable) -> dict[str, Callable]:
     Returns:
         The contender by its name, or nothing.
     """
-    if not a.is_cuda or importlib.util.find_spec("accelerated_scan") is None:
+    if not a.is_cuda or not scannable(len(a)) or importlib.util.find_spec("accelerated_scan") is None:
         return {}
-    from accelerated_scan.warp import scan
-
+    try:  # it is compiled when it is imported, for which it needs CUDA's compiler and ninja
+        from accelerated_scan.warp import scan
+    except (ImportError, RuntimeError, OSError) as reason:
+        print(f"accelerated-scan stays away: {reason}")
+        return {}
     gates, tokens = (tensor.permute(1, 2, 0).contiguous() for tensor in (a, b))
     return {"accelerated-scan": lambda: [fetched(scan(gates, tokens).permute(2, 0, 1))]}
+
+
+def scannable(T: int) -> bool:
+    """Whether accelerated-scan takes so many steps."""
+    return 32 <= T <= 65_536 and not T & (T - 1)
 
 
 def dynamax_hmm(pi: np.ndarray, P: np.ndarray, shown: np.ndarray, x: np.ndarray) -> dict[str, Callable]:
@@ -50,14 +58,20 @@ def dynamax_hmm(pi: np.ndarray, P: np.ndarray, shown: np.ndarray, x: np.ndarray)
     jax.config.update("jax_enable_x64", True)
     from dynamax.hidden_markov_model import parallel_hmm_smoother
 
+    def smoothed(*given):
+        post = parallel_hmm_smoother(*given)
+        return jax.numpy.asarray(post.marginal_loglik)[None], post.smoothed_probs[:, None]
+
     given = [jax.numpy.asarray(array) for array in (pi, P, np.log(shown[:, x[:, 0]].T))]
-    smooth = jax.jit(parallel_hmm_smoother)
+    return compiled(smoothed, *given)
 
-    def work():
-        post = jax.block_until_ready(smooth(*given))
-        return [np.asarray(post.marginal_loglik)[None], np.asarray(post.smoothed_probs)[:, None]]
 
-    return {"dynamax, parallel": work}
+def compiled(function: Callable, *given) -> dict[str, Callable]:
+    """dynamax's contender, named after JAX's device: results stay there, so that copying is no part of the race."""
+    import jax
+
+    run = jax.jit(function)
+    return {f"dynamax on {jax.devices()[0].device_kind}": lambda: jax.block_until_ready(run(*given))}
 
 
 def dynamax_kalman(system, y: np.ndarray) -> dict[str, Callable]:
@@ -93,5 +107,4 @@ def dynamax_kalman(system, y: np.ndarray) -> dict[str, Callable]:
         ParamsLGSSMEmissions(system.emission, none[2], none[3], system.output_noise),
     )
     given, series = jax.tree.map(jax.numpy.asarray, (given, y[:, 0]))
-    run = jax.jit(parallel_lgssm_filter)
-    return {"dynamax, parallel": lambda: [np.asarray(run(given, series).filtered_means)[:, None]]}
+    return compiled(lambda *both: [parallel_lgssm_filter(*both).filtered_means[:, None]], given, series)

@@ -5,6 +5,7 @@ Ours is the first of each line-up. Peers that are not installed stay away; the r
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ from rnncourse.data import linear_systems, pairs, processes
 from rnncourse.gpu import fused, graph, linear_scan
 from rnncourse.gpu.cuda_graphs import graphed
 
+
+def init_irnn(rng: np.random.Generator, inputs: int, hidden: int) -> params.RNNParams:
+    """A ReLU network whose recurrence starts at the identity."""
+    return params.init_rnn(rng, inputs, hidden)._replace(recurrent_weights=np.eye(hidden))
+
+
 INITS = {
     "rnn-tanh": params.init_rnn,
-    "rnn-relu": params.init_rnn,
+    "rnn-relu": init_irnn,
     "lstm": gate_params.init_lstm,
     "layer-norm-lstm": gate_params.init_layer_norm_lstm,
     "gru": gate_params.init_reset_after_gru,
@@ -27,9 +34,26 @@ INITS = {
 }
 LAYERS = {
     "rnn-tanh": bridge.rnn_to_torch,
+    "rnn-relu": partial(bridge.rnn_to_torch, activation="relu"),
     "lstm": bridge_gates.lstm_to_torch,
     "gru": bridge_gates.gru_to_torch,
 }
+OURS = ("fused kernel", "step loop", "loop in a graph", "fused scan", "rnncourse tree", "rnncourse scan")
+OURS += ("step by step", "steps in graphs")
+TOLERANCES = {"float64": 1e-8, "float32": 1e-3, "bfloat16": 0.2}
+# A ReLU whose argument is nearly 0 may fall on either side of its kink; a normalised row of nearly equal numbers
+# magnifies rounding at every step, so that after 200 of them sixteen bits agree with nothing.
+MAGNIFIED = {
+    "rnn-relu": {"float32": 0.1, "bfloat16": 1.0},
+    "layer-norm-lstm": {"float32": 0.1, "bfloat16": float("inf")},
+}
+
+
+def wrong(row: dict) -> list[str]:
+    """Those of ours in a row that failed, or are further from float64 than they may be, NaN included."""
+    at_most = (TOLERANCES | MAGNIFIED.get(row.get("cell"), {}))[row["dtype"]]
+    far = [who for who, its in row["contenders"].items() if not its["error_against_float64"] <= at_most]
+    return [who for who in [*row.get("failed", {}), *far] if who in OURS]
 
 
 class Fetched:
@@ -181,7 +205,9 @@ def associative(a: torch.Tensor, b: torch.Tensor) -> Callable:
     from torch._higher_order_ops.associative_scan import associative_scan
 
     mode, back_end = ("pointwise", "inductor") if a.is_cuda else ("generic", "eager")
-    run = torch.compile(lambda a, b: associative_scan(join, (a, b), 0, combine_mode=mode)[1], backend=back_end)
+    torch._dynamo.reset()  # or the second length is compiled for lengths of every size
+    whole = lambda a, b: associative_scan(join, (a, b), 0, combine_mode=mode)[1]  # noqa: E731
+    run = torch.compile(whole, backend=back_end, dynamic=False)
     return lambda: [Fetched(run(a, b))]
 
 

@@ -108,6 +108,17 @@ def test_a_graph_gives_the_same_numbers(whole):
 
 
 @pytest.mark.cuda
+def test_the_first_call_runs_a_function_more_than_once():
+    """Which is why it must change nothing: a counter shows the calls before the recording, and the replay."""
+    counter = torch.zeros((), device="cuda")
+    ours = graphed(lambda x: x + counter.add_(1))
+    ours(X.cuda())
+    assert counter.item() == cuda_graphs.WARM + 1
+    ours(X.cuda())
+    assert counter.item() == cuda_graphs.WARM + 2
+
+
+@pytest.mark.cuda
 def test_a_graphed_decoder_finds_the_same():
     step, state = decoder("cuda")
     plain, again = search.beam(step, state, 3, 6), search.beam(graphed(step), state, 3, 6)

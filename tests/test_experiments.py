@@ -601,3 +601,20 @@ def test_who_follows_a_state_as_the_page_tells_it():
     assert shares("parity", "signed", near).min() > 0.95 and shares("parity", "signed", far).max() < 0.6
     assert shares("cups", "signed", near).max() < 0.9
     assert shares("parity", "tanh", near).min() < 0.9  # some starts do not find it
+
+
+def test_what_two_processes_lose_as_the_page_tells_it():
+    record = records.load("two_processes")
+    one, two = (
+        [np.median([turn[who][k]["processor"] for turn in record["rounds"]]) for k in range(3)]
+        for who in ("one", "two")
+    )
+    many, few = (record["sizes"][k]["batch"] for k in (1, 2))
+    row = (one[1] - one[2]) / (many - few)
+    fixed = one[2] - few * row
+    more = [two[k] - one[k] - fixed for k in (1, 2)]  # beyond a second fixed part
+    assert one[2] / (one[2] + fixed) > 0.6 > one[2] / two[2] + 0.1 and one[1] / two[1] > 0.65
+    assert min(more) > 1.5 * fixed and max(more) < 1.5 * min(more)  # the same for many rows and for few
+    exchange = [2 * np.median([turn["two"][k]["exchange"] for turn in record["rounds"]]) for k in (1, 2)]
+    assert exchange[0] < more[0] and exchange[1] < more[1]
+    assert record["settings"]["steps"] == 64 and record["parameters_apart"] < 1e-12

@@ -1,7 +1,8 @@
 """A loop of many small steps, recorded once and replayed as a whole: a CUDA graph.
 
 A step of a small recurrence takes a GPU a few microseconds, and Python some more to ask for it. A graph holds
-the launches of a whole loop, so that they cost one. The work is the same, and so are the numbers.
+the launches of a whole loop, so that they cost one. The work is the same, and so are the numbers, as long as the
+function draws none at random.
 """
 
 from collections.abc import Callable
@@ -34,14 +35,18 @@ def graphed(function: Callable, enabled: bool = True) -> Callable:
 
     Args:
         function: of tensors and nested tuples of tensors, returning the like. It must do the same whatever the
-            numbers are: no branch on a value, no ``.item()``, no tensor made on the CPU. What it uses beside its
-            arguments, such as weights, is read where it lies: change it in place, and the replay sees it.
+            numbers are: no branch on a value, no ``.item()``, no tensor made on the CPU. It must change nothing in
+            place and draw no random numbers, since the first call runs it ``WARM`` times more than it is
+            asked for: loss and gradients can be recorded, an optimiser's update belongs outside. What it uses
+            beside its arguments, such as weights, is read where it lies: change it in place between two
+            calls, and the replay sees it.
         enabled: the switch. Off, or where an argument is not on a CUDA device, the function itself is called.
 
     Returns:
-        A function of the same arguments; for each set of shapes there is one recording. Results are copies,
-        outside of every graph of autograd's: a training step is recorded as a whole, with
-        ``torch.autograd.grad`` inside.
+        A function of the same arguments. For each set of shapes, types and devices there is one recording,
+        which keeps its memory as long as this function lives: give it few shapes. Results are copies,
+        outside of every graph of autograd's: to have gradients recorded, take them inside, by
+        ``torch.autograd.grad``.
     """
     recordings: dict[Any, Recording] = {}
 

@@ -23,6 +23,7 @@ CELLS = {
 }
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 HOPPER = 227 * 1024  # bytes of shared memory that a program may have on an H100 or H200
+SMALL = 99 * 1024  # and on the smallest chips that half the width is compiled for: capability 8.6 and 8.9
 EPSILON = ops.KINDS["layer-norm-lstm"].constants["EPSILON"]
 ENTRIES = 2**31  # an array's addresses are 32-bit numbers inside the kernels
 
@@ -41,13 +42,18 @@ def forward(kind: str, params: NamedTuple, inputs, initial_state: Any = None, le
 
     Returns:
         ``(outputs, final_state)``: h_1..h_T, shape (T, B, H), and the tuple of states after the last real
-        step, each (B, H). They are part of the graph of what was given, if that requires gradients.
+        step, each (B, H). They are part of the graph of what was given, if that requires gradients. The
+        kernels can be differentiated once, the loop as often as one likes. Which of the two ran is not
+        said here: ask :func:`why_not`.
 
     Raises:
         ValueError: as ``unroll.forward``, or if there is no such cell.
     """
     doors.one_of("kind", kind, tuple(CELLS))
-    if why_not(kind, params, inputs) is not None:
+    doors.cell_params(CELLS[kind], params)
+    given = unroll.as_floats(inputs)
+    doors.sequences("inputs", given, params[0].shape[1])
+    if why_not(kind, params, given) is not None:
         floor = gru_before if kind == "gru-before" else unroll
         return floor.forward(CELLS[kind], params, inputs, initial_state, lengths)[:2]
     x, mask = unroll._enter(CELLS[kind], params, inputs, lengths)
@@ -56,7 +62,7 @@ def forward(kind: str, params: NamedTuple, inputs, initial_state: Any = None, le
     states = run(kind, params, x, start, steps)
     outputs = states[0, 1:]
     outputs = outputs if mask is None else torch.where(mask, outputs, 0)
-    return outputs, tuple(states[:, -1].unbind())
+    return outputs, tuple(part.clone() for part in states[:, -1])  # a view would keep every step alive
 
 
 def run(kind: str, params: NamedTuple, x: torch.Tensor, start: tuple, lengths: torch.Tensor | None = None):
@@ -100,7 +106,8 @@ def why_not(kind: str, params: NamedTuple, inputs) -> str | None:
         A sentence, or None if it can run.
     """
     W_h, H, facts = params[1], params[1].shape[-1], ops.KINDS[kind]
-    numbers = inputs.shape[0] * inputs.shape[1] * H * max(facts.gates, facts.states, facts.saved, facts.pre)
+    blocks = max(facts.gates, facts.states, facts.saved, facts.pre)
+    numbers = (inputs.shape[0] + 1) * inputs.shape[1] * H * blocks  # of states there is one more than steps
     if W_h.dtype not in DTYPES:
         return f"there are no kernels for {W_h.dtype}"
     if importlib.util.find_spec("triton") is None:
@@ -122,12 +129,14 @@ def widest_here(kind: str, weights: torch.Tensor) -> int:
         weights: any of the parameters: its type and device count.
 
     Returns:
-        H. Half of what an H100 takes where a program has less shared memory: a quarter of the weights.
+        H. Half of what an H100 takes where a program has less shared memory, which is a quarter of the
+        weights; 0, so that the loop runs, where it has less than 99 KiB.
     """
     widest = ops.KINDS[kind].widest[weights.element_size()]
-    if weights.is_cuda and torch.cuda.get_device_properties(weights.device).shared_memory_per_block_optin < HOPPER:
-        return widest // 2
-    return widest
+    if not weights.is_cuda:
+        return widest
+    room = torch.cuda.get_device_properties(weights.device).shared_memory_per_block_optin
+    return widest if room >= HOPPER else widest // 2 if room >= SMALL else 0
 
 
 def _interpreted() -> bool:

@@ -2,6 +2,9 @@
 
 Nothing but its own past moves a unit, so units are shared out among programs, and within a program a stretch of
 steps is scanned at once. Its way back is the same recurrence from the end: s_t = g_t + a_{t+1} * s_{t+1}.
+
+The scan multiplies up to 64 neighbouring factors. Where such a product leaves the range of numbers, it gives NaN
+though every state may be finite: factors beyond 1 are the loop's affair.
 """
 
 import importlib.util
@@ -23,7 +26,8 @@ def forward(factors: torch.Tensor, added: torch.Tensor, start: torch.Tensor | No
         start: h_0, in the shape of one step; zeros unless given.
 
     Returns:
-        h_1..h_T, in the shape of the factors. It is part of the graph of what was given.
+        h_1..h_T, in the shape of the factors. It is part of the graph of what was given; the kernel can be
+        differentiated once, the loop as often as one likes.
 
     Raises:
         ValueError: if a shape or a type does not fit.
@@ -84,7 +88,7 @@ def linear_scan(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor) -> torch.
 
 @linear_scan.register_fake
 def _states(a, b, start):
-    return torch.empty_like(b)
+    return b.new_empty(b.shape)  # contiguous, as the kernel's results are, whatever b is
 
 
 @torch.library.custom_op("rnncourse::linear_scan_back", mutates_args=())
@@ -95,7 +99,7 @@ def linear_scan_back(a: torch.Tensor, d_states: torch.Tensor) -> torch.Tensor:
 
 @linear_scan_back.register_fake
 def _totals(a, d_states):
-    return torch.empty_like(d_states)
+    return d_states.new_empty(d_states.shape)
 
 
 def _launch(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor, reverse: bool) -> torch.Tensor:

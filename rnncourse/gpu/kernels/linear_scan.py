@@ -22,8 +22,8 @@ def scan(
         t = T - 1 - step if REVERSED else step
         tile = t.to(tl.int64)[:, None] * N + units[None, :]
         inside = (step < T)[:, None] & (units < N)[None, :]
-        known = inside & (t + shift >= 0)[:, None] & (t + shift < T)[:, None]
-        factors = tl.load(a + tile + shift * N, known, other=1.0).to(SUM)  # past the end, a state is kept
+        known = inside & (t + shift < T)[:, None]  # the way back begins with no factor: what it multiplies is 0
+        factors = tl.load(a + tile + shift * N, known, other=0.0).to(SUM)
         added = tl.load(b + tile, inside, other=0.0).to(SUM)
         grown, gathered = tl.associative_scan((factors, added), 0, join)
         found = grown * h[None, :] + gathered

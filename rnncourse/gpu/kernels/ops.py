@@ -22,8 +22,9 @@ class Kind(NamedTuple):
         saved: blocks of a hidden unit that the way back reads.
         pre: blocks of a hidden unit that the way back writes.
         widest: hidden units of the widest tile whose weights stay on the chip, for numbers of 8, 4 and 2
-            bytes: what the compiler fits into the 227 KiB of shared memory of an H100 or H200, without
-            spilling (tests/test_kernels_compile.py asks it).
+            bytes: what the compiler fits into the 227 KiB of shared memory of an H100 or H200, with
+            hardly a register spilled (tests/test_kernels_compile.py asks it). Float32 is multiplied
+            without tensor cores, in more registers, so that its end is not between the two others'.
         constants: what is compiled in.
     """
 

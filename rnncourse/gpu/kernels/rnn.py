@@ -19,7 +19,7 @@ def forward(
     h = tiles.load(states + tile, inside, SUM)
     for t in range(T):
         a = tiles.load(ax + t * B * H + tile, inside, SUM) + tiles.product(h, W_h, SUM, INTERPRETED)
-        new = tl.maximum(a, 0.0) if RELU else tiles.tanh(a)
+        new = tl.where(a < 0, 0.0, a) if RELU else tiles.tanh(a)  # a GPU's maximum would make 0 of NaN
         h = tl.where(t < length, new, h)
         tl.store(states + (t + 1) * B * H + tile, h, inside)
 
@@ -38,7 +38,7 @@ def backward(
     for step in range(T):
         t = T - 1 - step
         h = tiles.load(states + (t + 1) * B * H + tile, inside, SUM)
-        slope = tl.where(h > 0, 1.0, 0.0) if RELU else 1 - h * h
+        slope = tl.where(h <= 0, 0.0, 1.0) if RELU else 1 - h * h
         delta = tl.where(t < length, s * slope, 0.0)
         tl.store(d_pre + t * B * H + tile, delta, inside)
         s = tl.where(t < length, tiles.product(delta, W_h, SUM, INTERPRETED), s)
