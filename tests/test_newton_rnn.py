@@ -213,6 +213,8 @@ def test_bad_input(floor):
         "form: expected one of 'full', 'diagonal', 'zero'": lambda: solve(cell, model, x, form="half"),
         "damping: expected 0": lambda: solve(cell, model, x, damping=-1.0),
         "with 'diagonal'": lambda: solve(cell, model, x, damping=1.0, form="diagonal"),
+        "damping: expected 0,": lambda: solve(cell, model, x, damping=float("inf")),
+        "tolerance: expected a number >= 0": lambda: solve(cell, model, x, tolerance=float("nan")),
         "limit: expected a whole number >= 1": lambda: solve(cell, model, x, limit=0),
         r"guess: expected shape \(12, 2, 5\)": lambda: solve(cell, model, x, guess=guess[:3]),
         r"initial_state: expected shape \(2, 5\)": lambda: solve(cell, model, x, h_0[:1]),

@@ -68,8 +68,10 @@ def solve(
     """
     ax, h_0, h = _enter(cell, params, inputs, initial_state, guess)
     doors.one_of("form", form, FORMS)
-    if not damping >= 0 or (damping and form != "full"):
+    if not 0 <= damping < float("inf") or (damping and form != "full"):
         raise ValueError(f"damping: expected 0, or a positive number with form 'full', got {damping!r} with {form!r}")
+    if not 0 <= tolerance < float("inf"):
+        raise ValueError(f"tolerance: expected a number >= 0, got {tolerance!r}")
     limit = len(h) if limit is None else limit
     doors.at_least("limit", limit, 1)
     new, J = linearise(cell, params, ax, h_0, h, form)
