@@ -11,12 +11,18 @@ REPLACED = {
 # A browser may break a line between a formula and the full stop after it.
 FORMULA_AND_STOP = re.compile(r'(<span class="math notranslate nohighlight">[^<]*</span>[.,;:!?)\u201d\u2019]+)')
 
+# The name of a test that leads to its file breaks behind an underscore, not in a word.
+LINKED_TEST = re.compile(
+    r'(?<=<span class="xref download myst"><code class="docutils literal notranslate"><span class="pre">)test_\w+'
+)
+
 
 def mend(app, page, template, context, doctree):
     """Replace what is known to be wrong in a page's body."""
     body = context.get("body", "")
     for wrong, right in REPLACED.items():
         body = body.replace(wrong, right)
+    body = LINKED_TEST.sub(lambda name: name[0].replace("_", "_<wbr>"), body)
     context["body"] = FORMULA_AND_STOP.sub(r'<span class="glued">\1</span>', body)
 
 

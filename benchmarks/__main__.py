@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-RACES = ("rnn", "jacobians", "lstm", "gru", "kalman", "ekf", "hmm", "beam")
+RACES = ("rnn", "jacobians", "lstm", "gru", "kalman", "ekf", "hmm", "beam", "scans")
 RESULTS = Path(__file__).resolve().parent / "results"
 TOY = {"steps": 5, "batch": 3, "widths": (4, 7)}
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

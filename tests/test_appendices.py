@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from rnncourse import (
+    brain_params,
     diagonal_params,
     gate_params,
     hmm_params,
@@ -26,8 +27,9 @@ from rnncourse import (
 from rnncourse.figures import CHAPTERS
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTATION, ERRATA, GUIDE = (
-    (ROOT / "appendices" / f"{name}.md").read_text(encoding="utf8") for name in ("notation", "errata", "instructors")
+NOTATION, ERRATA, SYSTEMS, GUIDE = (
+    (ROOT / "appendices" / f"{name}.md").read_text(encoding="utf8")
+    for name in ("notation", "errata", "systems", "instructors")
 )
 FLOORS = ("rnncourse.reference", "rnncourse.gpu")
 MODEL = ("RNNParams", "ReadoutParams", "ModelParams", "WordVectors")
@@ -48,6 +50,8 @@ TREATED = [
     *["H13"],  # 13
     *["H12", "T01"],  # 14
     *["H14"],  # 15
+    *["H15"],  # 17
+    *["O20"],  # 18
 ]
 
 
@@ -82,6 +86,7 @@ def resolve(name: str, floor: str):
             latent_params,
             sequence_vae_params,
             diagonal_params,
+            brain_params,
         )
         thing = getattr(next((home for home in homes if hasattr(home, first)), params), first)
     for part in rest:
@@ -143,7 +148,9 @@ def test_the_gradient_at_the_door_of_torchs_layer_is_the_immediate_one():
     assert torch.equal(output.grad, 2 * output)  # g_t: nothing of later steps is in it
 
 
-@pytest.mark.parametrize("text", [NOTATION, ERRATA, GUIDE], ids=["notation", "errata", "instructors"])
+@pytest.mark.parametrize(
+    "text", [NOTATION, ERRATA, SYSTEMS, GUIDE], ids=["notation", "errata", "systems", "instructors"]
+)
 def test_tables_are_whole(text):
     for table in tables(text):
         assert {len(row) for row in table} == {len(table[0])}, table[0]
@@ -224,6 +231,19 @@ def test_the_points_are_those_of_the_notebook():
     *cells, total = zip(column(GUIDE, "graded cell"), column(GUIDE, "points"), strict=True)
     assert cells == expected
     assert total == ("", str(sum(mark.points for mark in marks)))
+
+
+def test_every_notebook_is_listed_with_what_it_is_worth():
+    (table,) = (table for table in tables(GUIDE) if table[0] == ["notebook", "tasks", "graded", "worth"])
+    expected = []
+    for path in sorted((ROOT / "exercises" / "source").glob("*/*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        heads = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        tasks = {int(number) for number in re.findall(r"^## (?:Task )?(\d+)[a-z]?[:.]? ", heads, re.M)}
+        marks = [cell.metadata.nbgrader for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
+        worth = sum(mark.points for mark in marks)
+        expected.append([f"`{path.parent.name}`", str(len(tasks)), str(len(marks)), str(worth)])
+    assert table[2:] == expected
 
 
 def test_the_chapters_that_exist_are_said_to_exist():

@@ -36,7 +36,7 @@ def files_in_toc():
 
 def files_that_exist():
     pages = [*(ROOT / "chapters").glob("*.ipynb"), *(ROOT / "appendices").glob("*.md")]
-    return {"intro", *(page.relative_to(ROOT).with_suffix("").as_posix() for page in pages)}
+    return {"intro", "genindex", *(page.relative_to(ROOT).with_suffix("").as_posix() for page in pages)}
 
 
 def prose(text):

@@ -20,17 +20,21 @@ from rnncourse import (
     gpu,
     hmm_params,
     lds_params,
+    minimal_params,
     params,
     seq2seq_params,
     sequence_vae_params,
     trees,
 )
+from rnncourse.brain_params import Feedback, Neuron
 from rnncourse.latent_params import Diagonal
 from rnncourse.stack_params import BothWays
 
 T, B, D, H, O = 3, 2, 2, 3, 2
 NOT_COMPILED = {
+    "cuda_graphs": "records what a device is asked to do, compiled or not",
     "forecaster": "a torch.nn module around torch's own layers, which is for torch to compile",
+    "fused": "without a CUDA device it is the loop; tests/kernel_worker.py compiles around a kernel",
     "graph": "records tensors and differentiates; every backward pass here goes through it",
     "language": "a torch.nn module around torch's own layers, which is for torch to compile",
     "pixels": "a torch.nn module around torch's own layers and gpu.diagonal",
@@ -77,9 +81,12 @@ DRAWS = gpu.particles.draw(np.random.default_rng(0), T, B, 20, H)
 STILL = drawn(lds_params.init_lds, H, O, 0)
 PAIRS = drawn(seq2seq_params.init_seq2seq, 3, 3, 2, H, "dot")
 SAID, ANSWER = np.array([[1, 2], [2, 0], [0, 0]]), np.array([[2, 1], [0, 1], [0, 0]])
-LOOK = PAIRS.attention
 WORDS = drawn(sequence_vae_params.init_sequence_vae, 4, D, H, H)
 LOOK, OVER = PAIRS.attention, drawn(diagonal_params.init_diagonal, D, H)
+SIGNS = torch.tensor([1.0, -1.0, 1.0])
+LEAKY, FEEDBACK = gpu.rates.leaky(0.3), Feedback(numbers(H, H), numbers(O, H))
+LIGHT = drawn(minimal_params.init_minimal, "lstm", D, H)
+MAPS = numbers(T, B, H, H)
 BELL = gpu.gaussians.Gaussian(numbers(H), torch.eye(H, dtype=torch.float64) + 0.1)
 
 
@@ -142,16 +149,20 @@ CASES = {
     "bptt, sliding": (lambda x: gpu.bptt.sliding(CELL, MODEL, x, TARGETS, 2).gradients, X),
     "cells": (lambda x: list(gpu.unroll.run(CELL, MODEL.cell, x, (STATES[0],)))[-1], X),
     "bounds": (lambda x: [gpu.bounds.importance(x), gpu.bounds.free_bits(x * x, 0.1)], numbers(4, B)),
+    "bptt_scan": (lambda x: gpu.bptt_scan.hidden(tape(x), WEIGHTS), X),
     "checkpoint": (lambda x: gpu.checkpoint.full(CELL, MODEL, x, TARGETS, segment=2).gradients, X),
     "classes": (lambda x: gpu.classes.as_classes((x > 0).long(), 2).sum(), X),
     "diagonal": (
         both_ways(lambda x: gpu.diagonal.forward(KEPT, OVER, x), gpu.diagonal.backward),
         numbers(2, T, B, D),
     ),
+    "dale": (both_ways(lambda M: gpu.dale.forward(M, SIGNS), gpu.dale.backward), numbers(H, H)),
     "ekf": (lambda x: gpu.ekf.forward(LDS, TARGETS, x, lengths=[3, 2], passes=2)[0], X),
     "ekf_training": (learned, X),
     "embedding": (both_ways(lambda t: gpu.embedding.forward(t, [1, 2, 1]), gpu.embedding.backward), numbers(5, 4)),
     "emissions": (lambda x: gpu.emissions.maximise(HMM.emission, x, chances(T, B, 3)), X),
+    "feedback_alignment": (lambda x: gpu.feedback_alignment.full(CELL, MODEL, FEEDBACK, x, TARGETS).gradients, X),
+    "fixed_points": (lambda h: gpu.fixed_points.find(LEAKY, MODEL.cell, h, X[0, 0], iterations=3), STATES[0]),
     "gauss_newton": (lambda x: gpu.gauss_newton.trial(CELL, MODEL, x, TARGETS, 0.1).params, X),
     "gaussians": (lambda W: gpu.gaussians.affine(BELL, W, W[0], W @ W.mT), numbers(H, H)),
     "gru": (lambda x: gpu.unroll.forward(gpu.gru.reset_after("keep"), RESET_AFTER, x)[0], X),
@@ -164,30 +175,45 @@ CASES = {
     "hmm_gradient": (symbols, numbers(3, 4)),
     "hmm_log": (lambda x: gpu.hmm_log.backward(gpu.hmm_log.forward(HMM, x, [3, 2])[1]), X),
     "hmm_scan": (lambda x: gpu.hmm_scan.backward(gpu.hmm_scan.forward(HMM, x)[1]), X),
+    "integrate_fire": (lambda u: gpu.integrate_fire.simulate(Neuron(refractory=1.0), 9 * u, 1.0)[0], numbers(12, 2)),
     "jacobians": (lambda x: gpu.jacobians.steps(tape(x)), X),
     "kalman": (lambda x: gpu.kalman.forward(LDS, TARGETS, x, lengths=[3, 2])[0], X),
     "kalman_adjoint": (lambda x: gpu.kalman_adjoint.sweep(filtered(x)), X),
     "kalman_ahead": (lambda x: gpu.kalman_ahead.forward(STILL, x, BELL.covariance.expand(B, H, H), 3), WEIGHTS[0]),
     "latent": (lambda x: gpu.latent.kl(Diagonal(x, -x), gpu.latent.standard((x, x))), X),
+    "kalman_scan": (lambda x: gpu.kalman_scan.smooth(gpu.kalman_scan.forward(LDS, TARGETS, x)[1]), X),
     "layer_norm": (lambda x: gpu.unroll.forward(gpu.layer_norm.rnn(), NORMED, x)[0], X),
     "lds_em": (lambda x: gpu.lds_em.fit(LDS, TARGETS, x, iterations=1), X),
     "lds_entry": (lambda x: gpu.lds_entry.enter(LDS, TARGETS, x).drive, X),
     "lds_joint": (lambda x: gpu.lds_joint.dense(LDS, T, x[:, 0]), X),
     "lds_likelihood": (lambda x: gpu.lds_likelihood.backward(gpu.lds_likelihood.forward(LDS, TARGETS, x)[1]), X),
+    "local_rule": (lambda x: gpu.local_rule.full(LEAKY, MODEL, FEEDBACK[1], x, TARGETS, carry="own").gradients, X),
+    "linear_recurrence": (
+        both_ways(lambda b: gpu.linear_recurrence.forward(MAPS, b), gpu.linear_recurrence.backward),
+        WEIGHTS,
+    ),
+    "linear_scan": (lambda x: gpu.linear_scan.forward(torch.sigmoid(x), x), X),
     "losses": (both_ways(lambda y: gpu.losses.squared_error(y, TARGETS), lambda t, _: gpu.losses.backward(t)), X),
     "losses, classes": (lambda y: gpu.losses.cross_entropy(y, torch.ones(T, B, dtype=torch.long))[0], X),
     "lstm": (both_ways(lambda x: gpu.unroll.forward(KEPT, LSTM, x), gpu.unroll.backward), X),
     "lstm_paths": (lambda x: gpu.lstm_paths.carried(gpu.lstm_paths.steps(memory(x)), 0, 2), X),
     "lyapunov": (lambda x: gpu.lyapunov.exponents(gpu.jacobians.steps(tape(x))), X),
+    "minimal_gates": (
+        both_ways(lambda x: gpu.minimal_gates.forward("lstm", LIGHT, x), gpu.minimal_gates.backward),
+        X,
+    ),
     "modules": (gpu.modules.RNN(MODEL.cell), X),
+    "newton_rnn": (lambda x: gpu.newton_rnn.solve(CELL, MODEL.cell, x, limit=2).hidden, X),
     "orthogonal": (both_ways(gpu.orthogonal.forward, gpu.orthogonal.backward), numbers(H, H)),
     "particles": (lambda x: gpu.particles.forward(LDS, TARGETS, DRAWS, x, lengths=[3, 2]), X),
     "posterior_families": (lambda x: windowed(STILL._replace(emission=x))[:2], STILL.emission),
     "products": (lambda x: [gpu.products.pull(tape(x), WEIGHTS[0]), gpu.products.push(tape(x), WEIGHTS[0])], X),
     "profiles": (lambda x: gpu.profiles.by_lag(tape(x), WEIGHTS, 2), X),
+    "rates": (lambda x: gpu.unroll.forward(LEAKY, MODEL.cell, x)[0], X),
     "readout": (both_ways(lambda h: gpu.readout.forward(MODEL.readout, h), gpu.readout.backward), STATES),
     "rtrl": (lambda x: gpu.rtrl.full(CELL, MODEL, x, TARGETS).gradients, X),
     "sampling": (lambda a: gpu.sampling.draw(gpu.sampling.nucleus(gpu.sampling.softmax(a), 0.8), [0.3, 0.9]), X[0]),
+    "scan": (lambda x: [gpu.scan.prefixes(torch.mul, x), gpu.scan.suffixes(torch.mul, x)], X),
     "seq2seq": (lambda v: gpu.seq2seq.full(KEPT, PAIRS._replace(source_table=v), SAID, ANSWER), PAIRS.source_table),
     "sequence_vae": (lambda z: gpu.sequence_vae.full(KEPT, WORDS, SAID, z), numbers(B, H)),
     "smoother": (lambda x: [gpu.smoother.rts(filtered(x)), gpu.smoother.adjoint(filtered(x))], X),

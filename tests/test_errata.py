@@ -13,8 +13,9 @@ import pytest
 import torch
 from cell_oracles import dense_jacobians, draw_problem
 from oracles import BruteForce, flatten, loss_term, pairs, problem, roll, torch_model
+from torch.utils.flop_counter import FlopCounterMode
 
-from rnncourse import bridge, bridge_gates, completion, params, records, rewrites, starts, trees
+from rnncourse import bridge, bridge_gates, completion, gpu, params, records, rewrites, starts, trees
 from rnncourse.data import chains, processes
 from rnncourse.gate_params import LSTMParams
 from rnncourse.hmm_params import Categorical, HMMParams
@@ -28,6 +29,7 @@ from rnncourse.reference import (
     bounds,
     bptt,
     cells,
+    dale,
     embedding,
     gauss_newton,
     hmm,
@@ -1401,3 +1403,42 @@ def test_H14_forward_sampling_does_not_look_behind_the_hole():
     end = np.array([[False, True, True]])
     both = np.exp(completion.forward_distribution(conditionals, image, end)).reshape(2, 2)
     np.testing.assert_allclose(both, P[0][:, None] * P, atol=1e-12)
+
+
+def test_H15_the_baseline_sends_a_current_and_columns_have_one_sign():
+    rng = np.random.default_rng(0)
+    W, B, x, rho_0 = rng.standard_normal((20, 20)), rng.standard_normal((20, 2)), rng.standard_normal((T, 2)), 0.75
+    h, rho = np.zeros(20), np.full(20, rho_0)
+    for row in x:  # offsets as printed; rates that send all of their current; and with the constant taken out again
+        there = np.tanh(W @ h + B @ row)
+        assert off(np.tanh(W @ (rho_0 + h) + B @ row), there) > 0.1
+        rho = rho_0 + np.tanh(W @ rho + B @ row - W @ np.full(20, rho_0))
+        h = there
+        assert off(rho, rho_0 + h) < RIGHT
+    assert not dale.obeys(W).any() and dale.obeys(abs(W) * np.sign(W[0])).all()
+
+
+def operations(function) -> int:
+    """What torch counts as it runs."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+def test_O20_the_readout_and_the_inputs_count():
+    """A character model with 16 units: nine tenths of its operations are none of the K^2 that are counted."""
+    steps, H, V = 50, 16, 96
+    rng = np.random.default_rng(0)
+    model, x = bridge.to_torch((params.init_model(rng, V, H, V), rng.standard_normal((steps, 1, V))))
+
+    def run():
+        gpu.readout.forward(model.readout, gpu.unroll.forward(gpu.cells.rnn(), model.cell, x)[0])
+
+    assert operations(run) == 2 * steps * (H * H + H * V + V * H)
+    assert 2 * steps * H * H < 0.1 * operations(run)
+    # Both grow with K^2 where nothing else does, and so does the filter of a hidden Markov model.
+    for size in (8, 16, 32):
+        start, transition = np.full(size, 1 / size), rng.dirichlet(np.ones(size), size)
+        chain = bridge.to_torch(HMMParams(start, transition, Categorical(rng.dirichlet(np.ones(5), size))))
+        seen = torch.zeros((steps, 1), dtype=torch.long)
+        assert operations(lambda c=chain, s=seen: gpu.hmm.forward(c, s)) == 2 * (steps - 1) * size * size

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from rnncourse import records, weights
-from rnncourse.data import chorales, dates, digits
+from rnncourse.data import chorales, dates, digits, names
 from rnncourse.gpu import module_weights, pixels, sequence_bound
 from rnncourse.gpu.deep_markov import DeepMarkov
 from rnncourse.gpu.variational_rnn import VariationalRNN
 from rnncourse.params import init_model, named_arrays
+from rnncourse.reference import naive_bayes
 from tools import records as tool
 
 SCRIPTS = {script.stem: script for script in tool.scripts()}
@@ -97,6 +98,13 @@ def test_language_models_beside_counting():
     assert max(tests["words", "lstm"]) < counts["words"][4] < min(tests["words", "rnn"])
     mixed = {name: [m["test"] for m in record["together"] if m["name"] == name] for name in ("rnn", "lstm")}
     assert max(mixed["lstm"]) < min(mixed["rnn"]) and max(mixed["rnn"]) < min(tests["words", "lstm"])
+
+
+def test_every_word_network_beats_a_smoothed_bigram():
+    """Perplexity per word on the held-out text, chapter 04."""
+    record = records.load("language_models")
+    bigram = next(model["test"] for model in record["kneser_ney"]["words"] if model["order"] == 2)
+    assert max(run["test"] for run in record["runs"] if run["unit"] == "words") < bigram - 0.3
 
 
 def test_what_remembers():
@@ -385,6 +393,36 @@ def test_the_applications_as_the_page_tells_them():
     assert lost.shape == (5, 10) and (lost > -3 * error).all()
 
 
+def test_made_up_names_end_and_are_new_and_mostly_recognised():
+    """What chapter 16 tells of a network that spells: it copies less than the chain, and is recognised less often."""
+    for run in (run for run in records.load("applications")["runs"] if run["task"] == "made up"):
+        net, chain = run["net"], run["markov"]
+        assert run["ended"] > 0.97 and net["new"] > 0.95 > chain["new"]
+        assert 0.5 < net["recognised, new"] < chain["recognised, new"]
+
+
+def test_gestures_are_forecast_better_than_by_any_rival_at_every_distance():
+    runs = [run for run in records.load("applications")["runs"] if run["task"] == "gestures"]
+    (plain,) = (run for run in runs if run["net"] == "rivals")
+    rivals = np.min([plain[name] for name in ("persistence", "autoregression", "kalman")], axis=0)
+    nets = [run["errors"] for run in runs if run["net"] == "net"]
+    assert len(rivals) == 20 and len(nets) == 3 and (np.array(nets) < rivals).all()
+
+
+def test_counted_pairs_of_letters_beat_the_network_that_reads_names():
+    """The network beats the majority and single letters; from pairs of letters on, counting is ahead of it."""
+    found = names.load()
+
+    def counted(longest):
+        bags = [[naive_bayes.grams(f"^{word}$", longest) for word in part.words] for part in (found.train, found.test)]
+        model = naive_bayes.fit(bags[0], found.train.labels, len(found.languages), 0.2)
+        return (naive_bayes.log_posterior(model, bags[1]).argmax(axis=1) == found.test.labels).mean()
+
+    shares = [run["test"] for run in records.load("applications")["runs"] if run["task"] == "languages"]
+    majority = (found.test.labels == np.bincount(found.train.labels).argmax()).mean()
+    assert len(shares) == 3 and majority < counted(1) < min(shares) and max(shares) < counted(2)
+
+
 def test_what_the_latent_says():
     """What chapter 13 tells its readers: who collapses, what a latent in use costs, and what it knows."""
     record = records.load("sequence_vae")
@@ -493,3 +531,92 @@ def test_the_kept_network_of_the_digits_is_that_of_the_record():
     bits = pixels.bits(model, digits.load().images[digits.split().test])
     kept = [one for one in record["runs"] if (one["images"], one["split"]) == ("grey", "shuffled")]
     assert abs(bits - next(one["test"] for one in kept if one["model"] == "diagonal" and one["seed"] == 0)) < 0.005
+
+
+def test_networks_that_decide_as_the_page_tells_it():
+    """What chapter 17 tells its readers, against itself too."""
+    record = records.load("decisions")
+    seeds = record["settings"]["seeds"]
+    runs = {}
+    for run in record["runs"]:
+        runs.setdefault(run["rule"], []).append(run)
+    assert all([run["seed"] for run in some] == seeds and 0 not in seeds for some in runs.values())
+    for rule, some in runs.items():  # the rate was chosen with start 0 alone
+        tried = record["choice"][rule]
+        assert {run["rate"] for run in some} == {float(min(tried, key=tried.get))}
+    above = {rule: np.array([run["last"] - run["ideal"] for run in some]) for rule, some in runs.items()}
+    assert above["bptt"].max() < 0.01 and abs(above["bptt, Dale"] - above["bptt"]).max() < 0.005
+    for rule in ("feedback alignment", "local", "local, true feedback"):
+        assert (above["bptt"] < above[rule]).all() and (above[rule] < above["readout alone"] / 2).all()
+    assert (above["local, true feedback"] < above["local"]).all()
+    assert 0 < (above["feedback alignment"] < above["local, true feedback"]).sum() < len(seeds)
+    assert runs["local"][0]["rate"] == runs["feedback alignment"][0]["rate"]
+    assert (above["feedback alignment"] < above["local"]).sum() == len(seeds) - 1
+    for run in runs["bptt"]:
+        (point,) = run["points"]
+        assert point["eigenvalues"][0] < 0.995 and run["line"] > 0.98 and run["one sign"] == 0
+    assert {run["one sign"] for run in runs["bptt, Dale"]} == {record["settings"]["hidden"]}
+    for rule in ("local", "local, true feedback", "bptt, Dale"):  # these lose through the pause
+        assert all(run["last"] > run["first"] for run in runs[rule])
+    others = [run for rule, some in runs.items() if rule not in ("bptt", "readout alone") for run in some]
+    assert sorted({len(run["points"]) for run in others}) == [1, 3, 5]
+    assert sum(len(run["points"]) > 1 for run in others) == len(others) / 2
+    assert sum(len(run["points"]) == 1 and run["searches that ended"] < 300 for run in others) == 4
+    assert all(0 < run["W_h"][-1] - run["W_h"][0] < 0.06 for run in runs["feedback alignment"])
+    for rule in ("feedback alignment", "local"):
+        for run in runs[rule]:
+            assert run["W_y"][-1] > max(0.3, run["W_y"][0] + 0.2) and abs(run["W_h"][-1]) < 0.1
+    weights_file = records.FOLDER.parent / "weights" / "decisions.npz"
+    assert hashlib.sha256(weights_file.read_bytes()).hexdigest() == record["weights"]
+
+
+def test_what_steps_and_scans_cost_as_the_page_tells_it():
+    record = records.load("scan_costs")
+    steps = np.log([row["steps"] for row in record["lengths"]])
+    for way in ("forward", "backward"):
+        slope = np.polyfit(steps, np.log([row[way] for row in record["lengths"]]), 1)[0]
+        assert 0.8 < slope < 1.25
+    forward = np.array([row["forward"] for row in record["lengths"]])
+    assert min(forward[1:] / forward[:-1]) < 1.5
+    step = {row["hidden"]: row["seconds"] for row in record["widths"]}
+    assert step[64] < 2 * step[16] and step[2048] / step[1024] > 1.3 * step[512] / step[256]
+    ratio = {(row["form"], row["hidden"]): row["loop"] / row["scan"] for row in record["sizes"]}
+    assert ratio["diagonal", 8] > 1.5 and ratio["matrix", 4] > 1.5
+    assert ratio["diagonal", 8192] < 1 / 3 and 3 / 128 < ratio["matrix", 64] < 1
+    assert all(row["kalman loop"] > 2 * row["kalman scan"] for row in record["scans"] if row["steps"] >= 1000)
+
+
+def test_who_follows_a_state_as_the_page_tells_it():
+    record = records.load("state_tracking")
+    T, starts = record["settings"]["length"], record["settings"]["starts"]
+
+    def shares(task, net, where):
+        runs = [run for run in record["runs"] if (run["task"], run["net"]) == (task, net)]
+        assert [run["seed"] for run in runs] == starts
+        return np.array([np.mean(run["right"][where]) for run in runs])
+
+    near, far = slice(T - 4, T), slice(-T, None)
+    for task, chance in {"parity": 1 / 2, "cups": 1 / 6}.items():
+        for net in ("minimal gru", "minimal lstm"):
+            assert shares(task, net, near).max() < chance + 0.1 and shares(task, net, far).max() < chance + 0.1
+        assert shares(task, "gru", near).min() > 0.95 and np.median(shares(task, "gru", far)) > 0.75
+    assert shares("parity", "signed", near).min() > 0.95 and shares("parity", "signed", far).max() < 0.6
+    assert shares("cups", "signed", near).max() < 0.9
+    assert shares("parity", "tanh", near).min() < 0.9  # some starts do not find it
+
+
+def test_what_two_processes_lose_as_the_page_tells_it():
+    record = records.load("two_processes")
+    one, two = (
+        [np.median([turn[who][k]["processor"] for turn in record["rounds"]]) for k in range(3)]
+        for who in ("one", "two")
+    )
+    many, few = (record["sizes"][k]["batch"] for k in (1, 2))
+    row = (one[1] - one[2]) / (many - few)
+    fixed = one[2] - few * row
+    more = [two[k] - one[k] - fixed for k in (1, 2)]  # beyond a second fixed part
+    assert one[2] / (one[2] + fixed) > 0.6 > one[2] / two[2] + 0.1 and one[1] / two[1] > 0.65
+    assert min(more) > 1.5 * fixed and max(more) < 1.5 * min(more)  # the same for many rows and for few
+    exchange = [2 * np.median([turn["two"][k]["exchange"] for turn in record["rounds"]]) for k in (1, 2)]
+    assert exchange[0] < more[0] and exchange[1] < more[1]
+    assert record["settings"]["steps"] == 64 and record["parameters_apart"] < 1e-12

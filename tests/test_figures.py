@@ -263,6 +263,12 @@ def test_the_map_has_every_chapter_and_every_dependency():
         figures.course_map(written=[3, 19])
 
 
+@pytest.mark.parametrize(("written", "explained"), [([3], True), (range(1, 19), False)])
+def test_the_map_explains_its_colours_where_there_are_two(written, explained):
+    words = {text.get_text() for text in texts(figures.course_map(written))}
+    assert ("planned" in words) == explained == ("to read now" in words)
+
+
 def test_the_chapters_are_in_order_and_build_on_earlier_ones():
     assert [chapter.number for chapter in figures.CHAPTERS] == list(range(1, 19))
     assert {chapter.part for chapter in figures.CHAPTERS} == set(figures.PARTS)

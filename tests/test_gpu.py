@@ -12,7 +12,7 @@ from proof import agree, verifies
 
 from benchmarks import gpu as race_gpu
 from rnncourse import bridge, gpu, reference
-from rnncourse.params import map_arrays
+from rnncourse.params import RNNParams, map_arrays
 
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
 ACTIVATIONS = list(reference.activations.ACTIVATIONS)
@@ -441,7 +441,7 @@ def test_the_gpu_run_works_without_a_gpu(capsys, tmp_path):
 def test_the_gpu_run_fails_where_a_gradient_is_off(monkeypatch):
     real = gpu.rtrl.full
     monkeypatch.setattr(gpu.rtrl, "full", lambda *given: real(*given)._replace(loss=torch.tensor(9.0)))
-    assert race_gpu.main(["--cpu"]) == 1
+    assert race_gpu.main(["decoding", "--cpu"]) == 1
 
 
 def test_a_device_names_its_record():
@@ -459,6 +459,26 @@ def test_a_module_is_parameters_plus_a_call(device):
     agree(ours[:2], module(x, h_0, RAGGED), 1e-13)
     assert set(module.state_dict()) == set(p.params.cell._fields)
     assert "tape" not in inspect.signature(module.forward).parameters
+
+
+def test_one_module_reads_three_steps_and_three_hundred():
+    """The graph is made anew for every input, and what lands in .grad is the sum over all copies."""
+    p = problem(24, T=300, B=2)
+    module = gpu.modules.RNN(p.params.cell)
+    for T in (3, 300):
+        g = p.rng.standard_normal((T, 2, 5))
+        module.zero_grad()
+        module(torch.tensor(p.inputs[:T]))[0].backward(torch.tensor(g))
+        copies = [
+            RNNParams(*(part.clone().detach().requires_grad_() for part in module.parameters())) for _ in range(T)
+        ]
+        h, each = torch.zeros(2, 5, dtype=torch.float64), []
+        for t, (W_x, W_h, b) in enumerate(copies):
+            h = torch.tanh(torch.tensor(p.inputs[t]) @ W_x.T + h @ W_h.T + b)
+            each.append((h * torch.tensor(g[t])).sum())
+        sum(each).backward()
+        for k, part in enumerate(module.parameters()):
+            agree(part.grad, sum(copy[k].grad for copy in copies), 1e-12)
 
 
 def test_a_module_learns():

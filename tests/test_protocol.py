@@ -10,11 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from rnncourse import bridge, doors, masks
+from rnncourse import bridge, doors, gate_params, masks
+from rnncourse.data import tasks
 from rnncourse.gpu import cells as gpu_cells
 from rnncourse.gpu import unroll as gpu_unroll
-from rnncourse.params import ModelParams, ReadoutParams, RNNParams, init_model, init_rnn, named_arrays
-from rnncourse.reference import bptt, cells, checkpoint, rtrl, unroll
+from rnncourse.params import (
+    ModelParams,
+    ReadoutParams,
+    RNNParams,
+    init_model,
+    init_readout,
+    init_rnn,
+    map_arrays,
+    named_arrays,
+)
+from rnncourse.reference import bptt, cells, checkpoint, gru, layer_norm, lstm, rates, rtrl, unroll
 from rnncourse.reference.activations import sigmoid
 from rnncourse.reference.cells import Cell
 
@@ -135,6 +145,35 @@ def test_a_model_with_two_learned_initial_states(gradient):
     for got, part in zip(found.initial_state, start, strict=True):
         np.testing.assert_allclose(got, part.grad, rtol=0, atol=1e-12)
     assert [name for name, _ in named_arrays(found)][-2:] == ["initial_state.h", "initial_state.c"]
+
+
+CELLS = {
+    "vanilla": (cells.rnn(), init_rnn, 1),
+    "rectified": (cells.rnn("relu"), init_rnn, 1),
+    "leaky": (rates.leaky(0.3), init_rnn, 1),
+    "normalised": (layer_norm.rnn(), gate_params.init_layer_norm_rnn, 1),
+    "lstm": (lstm.plain(), gate_params.init_lstm, 2),
+    "peepholes": (lstm.peephole(), gate_params.init_peephole_lstm, 2),
+    "normalised lstm": (lstm.normed(), gate_params.init_layer_norm_lstm, 2),
+    "gru, keep": (gru.reset_after("keep"), gate_params.init_reset_after_gru, 1),
+    "gru, write": (gru.reset_after("write"), gate_params.init_reset_after_gru, 1),
+}
+
+
+@pytest.mark.parametrize("task", ["product", "countdown", "majority", "copy", "echo"])
+@pytest.mark.parametrize("kind", CELLS)
+def test_any_cell_plugs_into_any_task(kind, task):
+    """One call for all shapes of chapter 01, and its gradient points downhill."""
+    (cell, init, states), rng = CELLS[kind], np.random.default_rng(0)
+    x, target, mask, lengths = getattr(tasks, task)(rng, 6)
+    start = np.zeros(H) if states == 1 else tuple(np.zeros(H) for _ in range(states))
+    model = ModelParams(init(rng, x.shape[2], H), init_readout(rng, H, target.shape[2]), start)
+    found = bptt.full(cell, model, x, target, mask=mask, lengths=lengths)
+    length = sum((array**2).sum() for _, array in named_arrays(found.gradients))
+    rate = 1e-8 * found.loss / length  # a step that is to save a hundred-millionth of the loss
+    moved = map_arrays(lambda w, d: w - rate * d, model, found.gradients)
+    fall = found.loss - bptt.full(cell, moved, x, target, mask=mask, lengths=lengths).loss
+    assert fall == pytest.approx(rate * length, rel=1e-2)
 
 
 def test_outputs_cannot_be_changed_under_the_tape():

@@ -12,7 +12,7 @@ from proof import agree, verifies
 from rnncourse import params, reference
 from rnncourse.gate_params import LayerNormRNNParams
 from rnncourse.params import map_arrays
-from rnncourse.reference import cells, jacobians, layer_norm, optim, unroll
+from rnncourse.reference import bptt, cells, jacobians, layer_norm, optim, unroll
 
 
 @verifies("eq-clip-length", oracle="exact sums of squares")
@@ -129,6 +129,44 @@ def test_slope_and_curvature_of_the_chain(w):
     (curvature,) = torch.autograd.grad(slope, leaf)
     agree(n * w ** (n - 1) * (w**n - 1), slope, 1e-12)
     agree(n**2 * w ** (2 * n - 2) + n * (n - 1) * w ** (n - 2) * (w**n - 1), curvature, 1e-12)
+
+
+def test_newtons_step_of_the_curvatures_size_crosses_the_plain():
+    """Divided by the size of the curvature, the step goes downhill also where the plain bends downwards."""
+
+    def trials(size, most=1000):
+        w, loss = 0.1, 1.0
+        for k in range(most):
+            if loss < 1e-6:
+                return k
+            leaf = torch.tensor(w, dtype=torch.float64, requires_grad=True)
+            value = (leaf**10 - 1) ** 2
+            (slope,) = torch.autograd.grad(value, leaf, create_graph=True)
+            (curvature,) = torch.autograd.grad(slope, leaf)
+            w, loss = w - (slope / size(curvature)).item(), value.item()
+        return most
+
+    assert trials(abs) < 40 and trials(lambda curvature: curvature) == 1000
+
+
+def test_off_the_cliff_without_clipping_and_down_the_valley_with_it():
+    """The one unit of chapter 06: fifty steps from 0.9 are to end at 0.6."""
+    cell, read, start = cells.rnn(), params.ReadoutParams(np.eye(1), np.zeros(1)), np.array([0.9])
+    silence, wanted, last = np.zeros((50, 1, 1)), np.full((50, 1, 1), 0.6), np.arange(50)[:, None] == 49
+
+    def descend(threshold, updates=1400):
+        own, losses = params.RNNParams(np.zeros((1, 1)), np.array([[2.5]]), np.array([0.5])), []
+        for _ in range(updates):
+            found = bptt.full(cell, params.ModelParams(own, read, start), silence, wanted, mask=last)
+            losses.append(found.loss)
+            g = optim.clip_by_norm(found.gradients.cell, threshold)
+            own = map_arrays(lambda w, d: w - 0.05 * d, own, g)
+        return np.array(losses)
+
+    thrown, kept = descend(1e9), descend(0.5)
+    least = thrown.argmin()
+    assert thrown[least] < 0.01 and thrown[least:].max() > 1 and np.ptp(thrown[-100:]) == 0 and thrown[-1] > 0.05
+    assert kept[-1] < thrown[least]
 
 
 def test_an_irnn_hands_on_one_or_nothing():

@@ -314,6 +314,24 @@ def test_many_symbols(floor, width):
     assert found.tokens[0, 1:, 0].tolist() == best[: width - 1].tolist()
 
 
+@FLOORS
+def test_a_wider_beam_may_be_worse(floor):
+    """The three words of chapter 12: two places are filled by children of the second word, and the best is dropped."""
+    known = {0: [0.5, 0.4, 0.1], 1: [0.36, 0.32, 0.32], 2: [0.5, 0.5, 0], 5: [1, 0, 0]}
+
+    def step(tokens, state):
+        n, said = (np.asarray(part) for part in state)
+        said = 4 * said + np.asarray(tokens)
+        p = np.array([[0, *known.get(int(one), [1 / 3] * 3)] for one in said])
+        p[n == 3] = [1, 0, 0, 0]  # after three words it ends
+        with np.errstate(divide="ignore"):
+            return on(floor, np.log(p)), (on(floor, n + 1), on(floor, said))
+
+    state = (on(floor, np.zeros(1, np.int64)), on(floor, np.zeros(1, np.int64)))
+    found = [numbers(floor.search.beam(step, state, width, 4)).log_probabilities[0, 0] for width in (1, 2, 3, 27)]
+    assert np.exp(found) == pytest.approx([0.18, 0.2 / 3, 0.18, 0.18], abs=1e-12)
+
+
 def test_the_highest_of_long_rows():
     """Rows are cut into blocks from 128 entries on; many entries are equal, and the first of them comes first."""
     rng = np.random.default_rng(0)

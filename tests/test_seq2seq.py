@@ -10,7 +10,7 @@ from proof import agree, verifies
 from rnncourse import bridge, gpu, gradcheck, reference
 from rnncourse.data import pairs
 from rnncourse.gate_params import init_gru, init_reset_after_gru
-from rnncourse.params import init_rnn, map_arrays
+from rnncourse.params import init_rnn, map_arrays, named_arrays
 from rnncourse.seq2seq_params import NoAttention, init_seq2seq
 
 FLOORS = pytest.mark.parametrize("floor", [reference, gpu], ids=["reference", "gpu"])
@@ -183,6 +183,48 @@ def test_reversals():
     assert {len(one) for one in pairs.unpad(x)} == {2, 3, 4, 5} and set(x.ravel()) == {0, 1, 2, 3}
     with pytest.raises(ValueError, match="length: expected a whole number >= 3, got 2"):
         pairs.reversals(np.random.default_rng(0), 5, (3, 2))
+
+
+@pytest.mark.parametrize("first", ["a start symbol", "the state handed over"])
+def test_both_ways_to_the_first_output_have_the_same_shapes_and_learn(first):
+    """Either the decoder hears y_0 and takes a step, as here, or y_1 is read off the state that was handed over."""
+    rng = np.random.default_rng(0)
+    params = map_arrays(
+        lambda array: array.requires_grad_(), bridge.to_torch(init_seq2seq(rng, 5, 5, 8, 16, init=init_rnn))
+    )
+    cell, leaves_of = gpu.cells.rnn(), [array for _, array in named_arrays(params)]
+    optimiser, losses, shapes = torch.optim.Adam(leaves_of, 0.02), [], set()
+    for _ in range(150):
+        x, y = pairs.reversals(rng, 16, 3, symbols=4)
+        if first == "a start symbol":
+            logits, _ = gpu.seq2seq.forward(cell, params, x, y)
+        else:
+            handed = gpu.seq2seq.encode(cell, params, x).start
+            heard = params.target_table[torch.from_numpy(y[:-1])]
+            later = gpu.unroll.forward(cell, params.decoder, heard, handed)[0]
+            d = torch.cat([handed[0][None], later])
+            logits = d @ params.readout.weights.T + params.readout.bias
+        shapes.add(tuple(logits.shape))
+        losses.append(torch.nn.functional.cross_entropy(logits.reshape(-1, 5), torch.from_numpy(y).reshape(-1)))
+        optimiser.zero_grad()
+        losses[-1].backward()
+        optimiser.step()
+        losses[-1] = losses[-1].item()
+    assert shapes == {(4, 16, 5)}
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+
+
+def test_an_encoder_of_both_ways_hands_over_a_state_near_the_first_symbol():
+    """Symbol 1 begins every source and symbol 3 ends it: how much of the gradient reaches the one, beside the other?"""
+
+    def first_beside_last(both_ways):
+        params = init_seq2seq(np.random.default_rng(0), 5, 4, 6, 12, both_ways=both_ways, init=init_rnn)
+        params = map_arrays(lambda array: 0.5 * array, params)
+        x, y = pairs.pad([[1, *[2] * 40, 3]]), pairs.pad([[1, 2]])
+        table = reference.seq2seq.full(reference.cells.rnn(), params, x, y).gradients.source_table
+        return np.linalg.norm(table[1]) / np.linalg.norm(table[3])
+
+    assert first_beside_last(False) < 1e-8 and first_beside_last(True) > 0.05
 
 
 def states_one_by_one(params, x, y):

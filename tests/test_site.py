@@ -1,5 +1,6 @@
 """The built site: links, requests, alternative text, mathematics, accessibility, width; and that we would notice."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_every_image_says_what_it_shows(site):
 
 def test_no_page_shows_its_markup(site):
     assert pages.markup_shown(site) == []
+
+
+def terms_without_a_way(site):
+    """The glossary's terms that the index does not lead to, or from which it leads to no chapter."""
+    glossary = (site / "appendices" / "glossary.html").read_text(encoding="utf8")
+    index = (site / "genindex.html").read_text(encoding="utf8")
+    terms = re.findall(r'<dt id="(term-[^"]+)"', glossary)
+    assert len(terms) > 120
+    entry = '<a href="appendices/glossary.html#{}">[^<]*</a>, <a href="chapters/'
+    return [term for term in terms if not re.search(entry.format(re.escape(term)), index)]
+
+
+def test_the_index_leads_from_every_term_to_the_glossary_and_to_a_chapter(site):
+    assert terms_without_a_way(site) == []
 
 
 def test_no_page_asks_another_host_for_anything(visits):

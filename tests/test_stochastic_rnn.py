@@ -51,6 +51,20 @@ def test_the_first_state_has_its_own_mean_and_covariance():
     assert (np.abs(np.cov(z.T) - P) < bound).all()
 
 
+def test_a_step_of_tanh_leaves_no_gaussian():
+    """z_1 = tanh(2 z_0) of a normal z_0: its kurtosis, by quadrature and drawn, is far below a Gaussian's three."""
+    z, weights = np.polynomial.hermite_e.hermegauss(200)
+    square, fourth = (weights @ np.tanh(2 * z) ** n / weights.sum() for n in (2, 4))
+    assert round(fourth / square**2, 2) == 1.30
+    one = np.ones((1, 1))
+    system = stochastic_rnn.two_wells()._replace(transition=2 * one, state_noise=0 * one)
+    system = system._replace(initial_mean=np.zeros(1), initial_covariance=one)
+    drawn = stochastic_rnn.sample(np.random.default_rng(0), system, 1, MANY).states[0]
+    assert abs((drawn**4).mean() / (drawn**2).mean() ** 2 - fourth / square**2) < 0.02
+    linear = stochastic_rnn.sample(np.random.default_rng(0), system, 1, MANY, functions=("identity", "identity"))
+    assert abs((linear.states[0] ** 4).mean() / (linear.states[0] ** 2).mean() ** 2 - 3) < 0.15
+
+
 def test_every_function_is_the_filters():
     """What the filters know by name is drawn by the same name."""
     assert set(stochastic_rnn.FUNCTIONS) == set(activations.ACTIVATIONS)

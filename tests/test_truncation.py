@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from oracles import flatten, gradients, leaves, pairs, problem, rebuild, torch_model, torch_sliding
 from proof import agree, verifies
 
-from rnncourse.params import ModelParams, map_arrays
-from rnncourse.reference import bptt, cells, losses
+from rnncourse.data import tasks
+from rnncourse.params import ModelParams, init_model, map_arrays
+from rnncourse.reference import bptt, cells, losses, optim
 
 LOSSES = {"squared": losses.squared_error, "cross_entropy": losses.cross_entropy}
 NAMES = ["tanh", "sigmoid", "relu", "identity"]
@@ -155,6 +156,26 @@ def test_what_chunks_drop_are_the_pairs_across_a_cut(chunk):
     p = problem()
     across = pairs(p, lambda t, tau: any(max(tau, 1) <= cut < t for cut in range(chunk, T, chunk)))
     agree(dropped(chunked(p, chunk), p), across, 1e-12)
+
+
+def taught_to_echo(chunk, seed):
+    """The mean squared error of a network that was to say the coin of five steps ago, taught by chunks."""
+    rng = np.random.default_rng(seed)
+    model, errors = init_model(rng, 1, 16, 1), []
+    memory = optim.adam_start(model)
+    for _ in range(300):
+        x, target, *_ = tasks.echo(rng, size=16, steps=20, lag=5)
+        found = bptt.chunked(cells.rnn(), model, x, target, chunk, reduction="mean")
+        model, memory = optim.adam(model, found.gradients, memory, rate=0.01)
+        errors.append(2 * found.loss)
+    return np.mean(errors[-20:])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_chunks_shorter_than_the_lag_do_not_teach_it(seed):
+    """Four Jacobians lie between the loss and the state to be kept; the state itself is carried over every cut."""
+    assert taught_to_echo(4, seed) > 0.3
+    assert taught_to_echo(5, seed) < 0.01
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

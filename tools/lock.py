@@ -2,6 +2,7 @@
 
 NVIDIA's packages are left out on purpose. The default Linux build of torch pins its own,
 exactly; the CPU build needs none, and naming them here would pull gigabytes for everybody.
+Triton stays: it is the version that this torch pins, and its interpreter runs beside the CPU build.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CHOSEN = "numpy==2.4.6\ntorch==2.13.0\n"
-BROUGHT_BY_TORCH = re.compile(r"^(nvidia|cuda|triton)[-\w]*==")
+BROUGHT_BY_TORCH = re.compile(r"^(nvidia|cuda)[-\w]*==")
 HEADER = """\
 # The exact environment of the book and its tests. Made by `make lock` from pyproject.toml.
 # On Linux, torch brings the NVIDIA packages of its own build; the README says how to avoid that.
